@@ -1,0 +1,1 @@
+"""Balances, locks, fees, keys and positions."""

@@ -1,0 +1,222 @@
+"""secp256k1 signatures in their one canonical form, and the addresses behind them.
+
+What lives here: signing, recovery, the wallet's spellings of a signature, addresses as bytes and as
+state words. What must never live here: what was signed (see `typed_data`), and whether the address
+may act (the state decides; a recovered address proves nothing until it equals a stored one).
+
+Theory. ECDSA is malleable: with (r, s, v) the twin (r, n - s, 1 - v) verifies for the same key and
+digest. libsecp256k1's recovery accepts both, so a stranger could give an order a second signature
+and a second hash. Only s <= n/2 is accepted here (EIP-2, BIP-62 rule 5), v is 0 or 1, and 65 bytes
+are the only length, so nobody but the holder of the key can make a second signature. The holder
+still can, with another nonce point: a signature is never an identity, the command's nonce is.
+Wallets write v as 27 or 28, or fold it into s (EIP-2098); `from_wallet` maps those at the RPC edge,
+never later.
+
+Points with an x coordinate of n or more (v = 2 or 3) are one in 2^127 and are refused.
+
+Recovery is native code that releases the GIL: callers may spread chunks over threads.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from coincurve import PrivateKey, PublicKey
+
+from consensus.exceptions import InvalidSignature
+from consensus.keccak import keccak256
+
+SIGNATURE_LENGTH: Final = 2001
+RECOVERY_ID: Final = 2002
+R_RANGE: Final = 2003
+S_RANGE: Final = 2004
+HIGH_S: Final = 2005
+NOT_RECOVERABLE: Final = 2006
+ZERO_ADDRESS: Final = 2007
+DIGEST_LENGTH: Final = 2008
+PRIVATE_KEY: Final = 2009
+PUBLIC_KEY: Final = 2010
+ADDRESS_LENGTH: Final = 2011
+ADDRESS_WORD_RANGE: Final = 2012
+
+SIGNATURE_BYTES: Final = 65
+"""r (32, big-endian), s (32, big-endian), v (1)."""
+COMPACT_BYTES: Final = 64
+"""EIP-2098: r, then s with v in its highest bit."""
+ADDRESS_BYTES: Final = 20
+DIGEST_BYTES: Final = 32
+PRIVATE_KEY_BYTES: Final = 32
+
+ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
+"""n, the order of secp256k1 (SEC 2, section 2.4.1)."""
+SCALAR_ZERO: Final = bytes(32)
+SCALAR_ORDER: Final = ORDER.to_bytes(32, "big")
+SCALAR_HALF: Final = (ORDER // 2).to_bytes(32, "big")
+"""Scalars are compared as big-endian bytes: the same order as integers, and no conversion."""
+ADDRESS_ZERO: Final = bytes(ADDRESS_BYTES)
+
+
+def sign(private_key: bytes, digest: bytes) -> bytes:
+    """Return r || s || v, 65 bytes, low s, v 0 or 1; the nonce is RFC 6979's.
+
+    Raises `InvalidSignature` `PRIVATE_KEY` or `DIGEST_LENGTH`.
+    """
+    _check_digest(digest)
+    return _private_key(private_key).sign_recoverable(digest, hasher=None)
+
+
+def public_key_of(private_key: bytes) -> bytes:
+    """Return the 65-byte uncompressed public key (SEC 1, 2.3.3), or raise `PRIVATE_KEY`."""
+    return _private_key(private_key).public_key.format(compressed=False)
+
+
+def address_of(public_key: bytes) -> bytes:
+    """Return the 20-byte address of a SEC 1 public key, 33 bytes compressed or 65 uncompressed.
+
+    Raises `InvalidSignature` `PUBLIC_KEY` for another form (the hybrid one included) or a point off
+    the curve, `ZERO_ADDRESS` for the address that means "none".
+    """
+    form = public_key[:1]
+    if (len(public_key), form) not in ((33, b"\x02"), (33, b"\x03"), (65, b"\x04")):
+        raise _bad_public_key()
+    try:
+        point = PublicKey(public_key)
+    except ValueError:
+        raise _bad_public_key() from None
+    return _address_of_point(point)
+
+
+def recover(digest: bytes, signature: bytes) -> bytes:
+    """Return the 20-byte address whose key made `signature` over `digest`.
+
+    Any well-formed signature recovers to some address: compare it with a stored one. Raises
+    `InvalidSignature` 2001 .. 2008, checks in that order but for the digest's length, which is
+    first.
+    """
+    _check_digest(digest)
+    _check_form(signature)
+    try:
+        point = PublicKey.from_signature_and_message(signature, digest, hasher=None)
+    except ValueError:
+        raise InvalidSignature(
+            NOT_RECOVERABLE, "no key can have made this signature over this digest; sign again"
+        ) from None
+    return _address_of_point(point)
+
+
+def recover_many(pairs: Iterable[tuple[bytes, bytes]]) -> list[bytes | None]:
+    """Return for each (digest, signature) the recovered address, None where `recover` raises."""
+    addresses: list[bytes | None] = []
+    for digest, signature in pairs:
+        try:
+            addresses.append(recover(digest, signature))
+        except InvalidSignature:
+            addresses.append(None)
+    return addresses
+
+
+def from_wallet(signature: bytes) -> bytes:
+    """Return the canonical 65 bytes of a signature as wallets write it.
+
+    Accepts 65 bytes with v of 0, 1, 27 or 28, and the 64 bytes of EIP-2098. A high s stays high
+    and is refused by `recover`. Raises `InvalidSignature` `SIGNATURE_LENGTH` or `RECOVERY_ID`.
+    """
+    if len(signature) == COMPACT_BYTES:
+        v = signature[32] >> 7
+        return signature[:32] + bytes((signature[32] & 0x7F,)) + signature[33:] + bytes((v,))
+    if len(signature) != SIGNATURE_BYTES:
+        raise _bad_length(signature)
+    v = signature[64]
+    if v not in (0, 1, 27, 28):
+        raise _bad_recovery_id(v)
+    return signature[:64] + bytes((v % 27,))  # 27 and 28 are 27 + v, from Bitcoin
+
+
+def address_words(address: bytes) -> tuple[int, int, int]:
+    """Return an address as three non-negative state words of 56, 56 and 48 bits, big-endian.
+
+    Tuples compare as addresses do, which is what the sorted account list walks by.
+    """
+    if len(address) != ADDRESS_BYTES:
+        raise InvalidSignature(
+            ADDRESS_LENGTH,
+            f"an address has {ADDRESS_BYTES} bytes, not {len(address)}",
+            length=len(address),
+        )
+    return (
+        int.from_bytes(address[:7], "big"),
+        int.from_bytes(address[7:14], "big"),
+        int.from_bytes(address[14:], "big"),
+    )
+
+
+def address_from_words(w0: int, w1: int, w2: int) -> bytes:
+    """Return the 20-byte address of three state words, or raise `ADDRESS_WORD_RANGE`."""
+    if not (0 <= w0 < 1 << 56 and 0 <= w1 < 1 << 56 and 0 <= w2 < 1 << 48):
+        raise InvalidSignature(
+            ADDRESS_WORD_RANGE,
+            "address words are unsigned integers of 56, 56 and 48 bits",
+            words=(w0, w1, w2),
+        )
+    return w0.to_bytes(7, "big") + w1.to_bytes(7, "big") + w2.to_bytes(6, "big")
+
+
+def _check_digest(digest: bytes) -> None:
+    if len(digest) != DIGEST_BYTES:
+        raise InvalidSignature(
+            DIGEST_LENGTH,
+            f"a digest has {DIGEST_BYTES} bytes, not {len(digest)}; hash the message first",
+            length=len(digest),
+        )
+
+
+def _check_form(signature: bytes) -> None:
+    if len(signature) != SIGNATURE_BYTES:
+        raise _bad_length(signature)
+    if signature[64] > 1:
+        raise _bad_recovery_id(signature[64])
+    if not SCALAR_ZERO < signature[:32] < SCALAR_ORDER:
+        raise InvalidSignature(R_RANGE, "r must be at least 1 and below the order of the curve")
+    s = signature[32:64]
+    if not SCALAR_ZERO < s < SCALAR_ORDER:
+        raise InvalidSignature(S_RANGE, "s must be at least 1 and below the order of the curve")
+    if s > SCALAR_HALF:
+        raise InvalidSignature(
+            HIGH_S, "s is above half the order of the curve; send n - s with the other v"
+        )
+
+
+def _private_key(private_key: bytes) -> PrivateKey:
+    if len(private_key) != PRIVATE_KEY_BYTES or not SCALAR_ZERO < private_key < SCALAR_ORDER:
+        raise InvalidSignature(
+            PRIVATE_KEY, "a private key is 32 bytes, at least 1 and below the order of the curve"
+        )
+    return PrivateKey(private_key)
+
+
+def _address_of_point(point: PublicKey) -> bytes:
+    address = keccak256(point.format(compressed=False)[1:])[12:]
+    if address == ADDRESS_ZERO:
+        raise InvalidSignature(
+            ZERO_ADDRESS, "the key's address is zero, which means none; use another key"
+        )
+    return address
+
+
+def _bad_length(signature: bytes) -> InvalidSignature:
+    return InvalidSignature(
+        SIGNATURE_LENGTH,
+        f"a signature has {SIGNATURE_BYTES} bytes r || s || v, not {len(signature)}",
+        length=len(signature),
+    )
+
+
+def _bad_recovery_id(v: int) -> InvalidSignature:
+    return InvalidSignature(
+        RECOVERY_ID, f"v is {v}; it must be 0 or 1 (27 and 28 only where a wallet speaks)", v=v
+    )
+
+
+def _bad_public_key() -> InvalidSignature:
+    return InvalidSignature(
+        PUBLIC_KEY, "a public key is a curve point, 33 bytes (02, 03) or 65 bytes (04)"
+    )

@@ -1,0 +1,134 @@
+"""The root of a stream of bytes, and proofs that some of its leaves are under it.
+
+What lives here: the tree over commands, signatures, events and withdrawals. What must never live
+here: what the bytes mean, or the tree of the state (its leaves change, these never do).
+
+Theory. A stream is cut into leaves of 256 bytes; the tree has four children to a node, like the
+state tree and for the same reason: the call costs more than the compression. The root names the
+stream and its length, so neither zeros at the end nor another stream can be passed off as it, and
+the length fixes the shape of the tree. Digests of one level are kept as one byte string: no object
+per node, and a group of four is a slice.
+
+One path proves a *range* of leaves. At each level the range is completed to whole groups of four by
+the nodes to its left and to its right; those nodes, left before right, level by level from below,
+are the path. Nodes beyond the end of the stream are 32 zero bytes, known to both and not sent.
+A verifier knows from the length and the range how many nodes the path has, so there is exactly one
+path to a range.
+
+      level 1      a  [b ===== c]  d          path = p q r, then a d
+      level 0      ..  p### ##qr  ..
+"""
+
+from hashlib import sha256
+from typing import Final, TypeAlias
+
+from consensus.exceptions import CoreFault, InvalidProof
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+
+LEAF_BYTES: Final = 256
+DIGEST_BYTES: Final = 32
+GROUP_BYTES: Final = 4 * DIGEST_BYTES
+DOMAIN_BYTES: Final = 16
+
+LEAF_TAG: Final = b"\x00"
+NODE_TAG: Final = b"\x01"
+STREAM_TAG: Final = b"\x03"
+
+RANGE_OUTSIDE: Final = 5400
+LEAVES_LENGTH: Final = 5401
+PATH_LENGTH: Final = 5402
+WRONG_STREAM_ROOT: Final = 5403
+DOMAIN_LENGTH: Final = 9110
+
+
+def bytes_root(domain: str, data: Bytes) -> bytes:
+    """The root of the stream `data`: 32 bytes. `domain` is ASCII, at most 16 characters."""
+    level = _leaf_digests(data)
+    while len(level) > DIGEST_BYTES:
+        level = _parents(level)
+    return _stream_root(domain, len(data), level)
+
+
+def bytes_proof(data: Bytes, first: int, count: int = 1) -> bytes:
+    """The path of `count` leaves of `data` from leaf `first`: whole digests, 32 bytes each.
+
+    It holds under the root of `data` in any domain. Raises `InvalidProof` `RANGE_OUTSIDE`.
+    """
+    width = _leaf_count(len(data))
+    last = _check_range(width, first, count)
+    path = []
+    level = _leaf_digests(data)
+    while width > 1:
+        low, high = first & ~3, min(last | 3, width - 1)
+        path.append(level[DIGEST_BYTES * low : DIGEST_BYTES * first])
+        path.append(level[DIGEST_BYTES * (last + 1) : DIGEST_BYTES * (high + 1)])
+        level = _parents(level)
+        first, last, width = first >> 2, last >> 2, (width + 3) >> 2
+    return b"".join(path)
+
+
+def verify_bytes_proof(
+    root: bytes, domain: str, length: int, first: int, leaves: bytes, path: bytes
+) -> None:
+    """Check that `leaves` are the leaves from `first` of the stream with this root.
+
+    `length` is that of the whole stream. `leaves` are the stream's own bytes: 256 to a leaf, fewer
+    for the stream's last one. Raises `InvalidProof` 5400 .. 5403.
+    """
+    width = _leaf_count(length)
+    count = _leaf_count(len(leaves))
+    last = _check_range(width, first, count)
+    if len(leaves) != min(length, (last + 1) * LEAF_BYTES) - first * LEAF_BYTES:
+        text = f"{len(leaves)} bytes are not whole leaves of a stream of {length}"
+        raise InvalidProof(LEAVES_LENGTH, text)
+    level = _leaf_digests(leaves)
+    at = 0
+    while width > 1:
+        low, high = first & ~3, min(last | 3, width - 1)
+        left, right = at + DIGEST_BYTES * (first - low), DIGEST_BYTES * (high - last)
+        level = _parents(path[at:left] + level + path[left : left + right])
+        at = left + right
+        first, last, width = first >> 2, last >> 2, (width + 3) >> 2
+    if at != len(path):
+        text = f"the path has {len(path)} bytes where this range needs {at}"
+        raise InvalidProof(PATH_LENGTH, text)
+    if _stream_root(domain, length, level) != root:
+        raise InvalidProof(WRONG_STREAM_ROOT, f"these leaves are not under this {domain} root")
+
+
+def _leaf_count(length: int) -> int:
+    return (length + LEAF_BYTES - 1) // LEAF_BYTES
+
+
+def _check_range(width: int, first: int, count: int) -> int:
+    """The last leaf of a range that lies within `width` leaves, or `RANGE_OUTSIDE`."""
+    if first < 0 or count < 1 or first + count > width:
+        text = f"leaves {first} to {first + count - 1} are not all among {width} leaves"
+        raise InvalidProof(RANGE_OUTSIDE, text)
+    return first + count - 1
+
+
+def _leaf_digests(data: Bytes) -> bytes:
+    digest_of, tag, view = sha256, LEAF_TAG, memoryview(data)
+    whole = len(view) & -LEAF_BYTES
+    digests = [digest_of(tag + view[i : i + 256]).digest() for i in range(0, whole, 256)]
+    if whole < len(view):
+        digests.append(digest_of(tag + bytes(view[whole:]).ljust(LEAF_BYTES, b"\0")).digest())
+    return b"".join(digests)
+
+
+def _parents(level: bytes) -> bytes:
+    digest_of, tag = sha256, NODE_TAG
+    level += bytes(-len(level) % GROUP_BYTES)
+    return b"".join(
+        [digest_of(tag + level[i : i + 128]).digest() for i in range(0, len(level), 128)]
+    )
+
+
+def _stream_root(domain: str, length: int, node: bytes) -> bytes:
+    name = domain.encode("ascii").ljust(DOMAIN_BYTES, b"\0")
+    if len(name) > DOMAIN_BYTES:
+        raise CoreFault(DOMAIN_LENGTH, f"{domain!r} is longer than {DOMAIN_BYTES} characters")
+    node = node or bytes(DIGEST_BYTES)
+    return sha256(STREAM_TAG + name + length.to_bytes(8, "little") + node).digest()

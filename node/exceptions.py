@@ -1,0 +1,25 @@
+"""The numbered errors of the node: what a person at the command line can put right.
+
+Numbers 7000 - 7999; each is a named constant beside the code that raises it, like the numbers of
+`consensus/exceptions.py`, and stable for ever.
+
+| range       | boundary                                            |
+| ----------- | --------------------------------------------------- |
+| 7000 - 7099 | the command line and the installation it runs from  |
+| 7100 - 7199 | recorded order flows: obtaining and reading them    |
+"""
+
+from typing import Final
+
+
+class NodeError(Exception):
+    """Something outside the rules is missing, unreadable or misused.
+
+    `number` is stable; `facts` keeps what was seen, by name; the text says what to do about it.
+    """
+
+    def __init__(self, number: int, text: str, **facts: object) -> None:
+        super().__init__(f"E{number}: {text}")
+        self.number: Final = number
+        self.text: Final = text
+        self.facts: Final = facts

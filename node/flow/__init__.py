@@ -1,0 +1,1 @@
+"""Recorded order flows of real venues, as instructions that the core can be driven with."""

@@ -1,0 +1,55 @@
+"""What every test run shares: which core is tested, how long, and how chance is fixed.
+
+RIALTO_LONG=1 (`scripts/test --long`) asks the random runs for their long form.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from node.build_check import compiled_state, refuse_stale
+from node.exceptions import NodeError
+
+TESTS = Path(__file__).resolve().parent
+# Everything else under tests/ exercises the rules, and so runs compiled and interpreted.
+OUTSIDE_THE_CORE = frozenset({"scaffold", "flow", "tidy"})
+
+# A failure must come back on the next run and on any machine: examples are derived from the test
+# itself, and no time limit depends on how busy the machine is.
+settings.register_profile("rialto", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.load_profile("rialto")
+
+
+def long_run_asked() -> bool:
+    return os.environ.get("RIALTO_LONG") == "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        refuse_stale()
+    except NodeError as error:
+        pytest.exit(f"error {error}", returncode=2)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"core: {compiled_state()}; random runs: {'long' if long_run_asked() else 'short'}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] not in OUTSIDE_THE_CORE:
+            item.add_marker(pytest.mark.core)
+
+
+@pytest.fixture(scope="session")
+def core_is_compiled() -> bool:
+    """Whether the core under test is compiled; interpreted random runs should be shorter."""
+    return compiled_state() == "compiled"
+
+
+@pytest.fixture(scope="session")
+def long_run() -> bool:
+    """Whether random runs should take their long form."""
+    return long_run_asked()
