@@ -94,6 +94,7 @@ from consensus.layout import (
     S_KEY,
     S_KEY_AT,
     S_LEFT,
+    S_LOW,
     S_NEXT,
     S_SIGNER,
     S_VISITS,
@@ -230,10 +231,8 @@ def open_group(M: vec[i64], S: vec[i64], b: bytes, i: i64, end: i64, phase: i64)
     if key >= KEY_DEPOSIT:
         touch(M, S, L1_MESSAGES)
         M[L1_MESSAGES] += 1
-        if (
-            key == KEY_FORCED
-            and compare_signer(M, S, account_at(M, account) + ACCOUNT_ADDRESS) != 0
-        ):
+        S[S_LOW] = account
+        if compare_signer(M, S, account_at(M, account) + ACCOUNT_ADDRESS) != 0:
             account = 0
     else:
         S[S_KEY_AT] = group_key_at(M, account, key)
@@ -287,8 +286,7 @@ def operate(M: vec[i64], S: vec[i64], b: bytes, i: i64) -> None:
     """One operation row of the open group."""
     w0: i64 = read_i64_le(b, i)
     op: i64 = w0 & 255
-    touch(M, S, SEQUENCE)
-    M[SEQUENCE] += 1
+    M[SEQUENCE] += 1  # open_block touched its leaf
     S[S_VISITS] = 0
     if S[S_ACCOUNT] == 0 and S[S_KEY] == KEY_FORCED:
         refuse_row(M, S, b, i, UNKNOWN_ACCOUNT)

@@ -4,22 +4,30 @@ What lives here: the fields with their bounds, the checks between them, the gene
 rows, the sizes of the memory. What must never live here: executing the rows (the core does, with
 the same checks as ever), reading the file from disk. Every field: docs/protocol/genesis.md.
 
-Theory. The genesis hash stands in every signed command and is the parent of block 1's parent, so
-whoever signs or follows anything has agreed to each value of the file. It is taken over canonical
-JSON: comments of the kind "_why" are not possible, nor are two spellings of one file. What a file
+Theory. The genesis hash stands in every signed command and is the parent of block 0, so whoever
+signs or follows anything has agreed to each value of the file. It is taken over canonical JSON of
+values that have one spelling each: two files with one meaning have one hash. What a file
 can get wrong is found here, before a memory of gigabytes is made: a row that the core would refuse
 must not come out of `rows`.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from struct import Struct
 from typing import Final
 
-from consensus.exceptions import ConsensusError, InvalidGenesis
-from consensus.forks import Fork, Schedule
-from consensus.genesis_fields import FORM, NUMBER_MAX, Field, decode, encode_canonical, refuse
+from consensus.exceptions import InvalidGenesis
+from consensus.forks import KNOWN, Fork, Schedule
+from consensus.genesis_fields import (
+    FORM,
+    NUMBER_MAX,
+    Field,
+    decode,
+    encode_canonical,
+    fault,
+    refuse,
+)
 from consensus.layout import (
     AMOUNT_MAX,
     AT_ASSETS,
@@ -51,7 +59,6 @@ PARAMETERS: Final = (
     ("rate_per_s", 1, 1_000_000),
     ("rate_burst", 64, 1_000_000),
     ("sweep_orders", 0, 1024),
-    ("account_orders_max", 1, 4096),
 )
 """Name and bounds by parameter id."""
 SIZES: Final = (
@@ -60,6 +67,7 @@ SIZES: Final = (
     ("accounts_max", 64, 1 << 20),
     ("table_slots", 32, 4096),
 )
+FORKS_MAX: Final = 64
 VALIDATORS_MAX: Final = 256
 DEPOSITS_MAX: Final = 65_536
 KEY_BYTES: Final = 48
@@ -168,10 +176,10 @@ def parse(data: bytes) -> Genesis:
     faults: list[InvalidGenesis] = []
     genesis = _read(Field(value, "", faults))
     if not faults:
-        _check_references(genesis, Field(value, "", faults))
+        faults += _cross_faults(genesis)
     if faults:
         refuse(faults)
-    return genesis
+    return replace(genesis, hash=sha256(GENESIS_TAG + encode_canonical(value)).digest())
 
 
 def rows(genesis: Genesis) -> list[bytes]:
@@ -271,13 +279,13 @@ def _row(op: int, market: int, *words: int) -> bytes:
 
 def _read(file: Field) -> Genesis:
     """Read every field for itself; the result counts only if no fault was recorded."""
-    top = file.members(*_MEMBERS)
+    top = file.members(*[field.name for field in fields(Genesis) if field.name != "hash"])
     sizes = top["sizes"].members(*[name for name, _, _ in SIZES])
     parameters = top["parameters"].members(*[name for name, _, _ in PARAMETERS])
     assets = tuple(_asset(item) for item in top["assets"].items(0, SIZES[0][2]))
     symbols = [asset.symbol for asset in assets]
     return Genesis(
-        hash=sha256(GENESIS_TAG + encode_canonical(_plain(file))).digest(),
+        hash=b"",  # `parse` sets it once the file is known to be right
         name=top["name"].text("[a-z][a-z0-9-]{0,31}", "1 to 32 of a-z, 0-9 and -, a letter first"),
         chain_id=top["chain_id"].integer(1, NUMBER_MAX),
         time=top["time"].integer(1, NUMBER_MAX),
@@ -295,3 +303,152 @@ def _read(file: Field) -> Genesis:
         markets=tuple(_market(item, symbols) for item in top["markets"].items(0, SIZES[1][2])),
         deposits=tuple(_deposit(item, symbols) for item in top["deposits"].items(0, DEPOSITS_MAX)),
     )
+
+
+def _nonzero_address(field: Field) -> bytes:
+    address = field.data(ADDRESS_BYTES, "an address")
+    if field.value == "0x" + ADDRESS_ZERO.hex():
+        field.fault(FORM, "be an address that is not zero")
+    return address
+
+
+def _forks(field: Field) -> Schedule:
+    before = len(field.faults)
+    forks = []
+    for item in field.items(1, FORKS_MAX):
+        part = item.members("name", "height", "version", "layout")
+        name = part["name"].text("[a-z]{1,32}", "1 to 32 of a-z")
+        height, version, layout = [
+            part[key].integer(low, high)
+            for key, low, high in (
+                ("height", 0, NUMBER_MAX),
+                ("version", 1, 0xFFFF),
+                ("layout", 1, 0xFFFF),
+            )
+        ]
+        forks.append(Fork(name, height, version, layout))
+    if len(field.faults) == before and forks:
+        try:
+            return Schedule(tuple(forks))
+        except InvalidGenesis as error:
+            field.faults.append(fault(error.number, field.path, error.text))
+    return Schedule((Fork("canal", 0, *KNOWN["canal"]),))
+
+
+def _validator(field: Field) -> bytes:
+    """A key in the compressed form; whether the point is of the right group, finality checks."""
+    key = field.data(KEY_BYTES, "a compressed BLS public key")
+    compressed, infinity = key[0] & 0x80, key[0] & 0x40
+    x = int.from_bytes(key, "big") & ((1 << 381) - 1)
+    if any(key) and (not compressed or infinity or x >= BLS_PRIME):
+        field.fault(FORM, "be a compressed BLS public key that is not infinity")
+    return key
+
+
+def _asset(field: Field) -> Asset:
+    part = field.members("symbol", "decimals", "withdraw_minimum")
+    return Asset(
+        symbol=part["symbol"].text("[A-Z][A-Z0-9]{0,6}", "1 to 7 of A-Z and 0-9, a letter first"),
+        decimals=part["decimals"].integer(0, 18),
+        withdraw_minimum=part["withdraw_minimum"].integer(0, AMOUNT_MAX),
+    )
+
+
+def _asset_number(field: Field, symbols: Sequence[str]) -> int:
+    symbol = field.text(".{1,64}", "the symbol of an asset")
+    if symbol and symbol not in symbols:
+        field.fault(UNKNOWN_SYMBOL, "be the symbol of an asset of this file")
+    return symbols.index(symbol) if symbol in symbols else 0
+
+
+def _market(field: Field, symbols: Sequence[str]) -> Market:
+    part = field.members(*[member.name for member in fields(Market)])
+    price_bits = part["price_bits"].integer(6, 28)
+    return Market(
+        base=_asset_number(part["base"], symbols),
+        quote=_asset_number(part["quote"], symbols),
+        price_bits=price_bits,
+        pool_bits=part["pool_bits"].integer(6, 20),
+        page_bits=part["page_bits"].integer(6, 16),
+        base_per_lot=part["base_per_lot"].integer(1, PRODUCT_MAX),
+        quote_per_tick_lot=part["quote_per_tick_lot"].integer(1, PRODUCT_MAX),
+        minimum_notional=part["minimum_notional"].integer(0, PRODUCT_MAX),
+        lots_max=part["lots_max"].integer(1, PRODUCT_MAX),
+        band_ppm=part["band_ppm"].integer(0, RATE_UNIT),
+        orders_per_trader=part["orders_per_trader"].integer(1, (1 << 20) - 1),
+        reference_price=part["reference_price"].integer(0, (1 << price_bits) - 2),
+        fees=tuple(_fees(item) for item in part["fees"].items(TIERS, TIERS)),
+        open=part["open"].boolean(),
+    )
+
+
+def _fees(field: Field) -> Fees:
+    part = field.members("taker_ppm", "maker_ppm")
+    taker = part["taker_ppm"].integer(0, RATE_MAX)
+    return Fees(taker, part["maker_ppm"].integer(-taker, RATE_MAX))
+
+
+def _deposit(field: Field, symbols: Sequence[str]) -> Deposit:
+    part = field.members("owner", "asset", "amount")
+    owner = _nonzero_address(part["owner"])
+    return Deposit(
+        owner, _asset_number(part["asset"], symbols), part["amount"].integer(1, AMOUNT_MAX)
+    )
+
+
+def _cross_faults(genesis: Genesis) -> Iterator[InvalidGenesis]:
+    """What is wrong between fields that are right for themselves."""
+    sizes = genesis.sizes
+    for part, count, most in (
+        ("assets", len(genesis.assets), sizes.assets_max),
+        ("markets", len(genesis.markets), sizes.markets_max),
+    ):
+        if count > most:
+            yield fault(CAPACITY, part, f"must fit sizes.{part}_max = {most}, has {count}")
+    if not any(genesis.contract) and genesis.drift_max_ms:
+        rule = "must be 0 where contract is zero: there is no L1 time to drift from"
+        yield fault(DRIFT, "drift_max_ms", rule)
+    yield from _repeated("assets", "symbol", [asset.symbol for asset in genesis.assets])
+    yield from _repeated("validators", "", genesis.validators)
+    pairs = [(terms.base, terms.quote) for terms in genesis.markets]
+    yield from _repeated("markets", "quote", pairs)
+    for i, terms in enumerate(genesis.markets):
+        if terms.base == terms.quote:
+            yield fault(DUPLICATE, f"markets[{i}].quote", "must not be the base asset")
+        highest = (1 << terms.price_bits) - 2
+        if highest * terms.lots_max * terms.quote_per_tick_lot > PRODUCT_MAX:
+            rule = "times the highest price and quote_per_tick_lot must be at most 2^61"
+            yield fault(PRODUCT, f"markets[{i}].lots_max", rule)
+        if terms.lots_max * terms.base_per_lot > PRODUCT_MAX:
+            rule = "times base_per_lot must be at most 2^61"
+            yield fault(PRODUCT, f"markets[{i}].lots_max", rule)
+    yield from _deposit_faults(genesis)
+    words = sum(words for _, words in memory_words(genesis))
+    if words > LEAVES_MAX * LEAF_WORDS:
+        rule = f"and markets make {words} words, at most {LEAVES_MAX * LEAF_WORDS} can be numbered"
+        yield fault(CAPACITY, "sizes", rule)
+
+
+def _deposit_faults(genesis: Genesis) -> Iterator[InvalidGenesis]:
+    supply = [0] * len(genesis.assets)
+    owners = {genesis.fee_account: 0}
+    for i, deposit in enumerate(genesis.deposits):
+        owners[deposit.owner] = i
+        supply[deposit.asset] += deposit.amount
+        if supply[deposit.asset] > AMOUNT_MAX:
+            symbol = genesis.assets[deposit.asset].symbol
+            rule = f"brings all deposits of {symbol} above {AMOUNT_MAX} atoms; lower it"
+            yield fault(SUPPLY, f"deposits[{i}].amount", rule)
+            return
+    if len(owners) + 1 > genesis.sizes.accounts_max:
+        most = genesis.sizes.accounts_max
+        rule = f"needs {len(owners) + 1} accounts, sizes.accounts_max is {most}"
+        yield fault(CAPACITY, "deposits", rule)
+
+
+def _repeated(part: str, member: str, values: Sequence[object]) -> Iterator[InvalidGenesis]:
+    first: dict[object, int] = {}
+    for i, value in enumerate(values):
+        if first.setdefault(value, i) != i:
+            path = f"{part}[{i}].{member}".rstrip(".")
+            yield fault(DUPLICATE, path, f"must differ, is that of {part}[{first[value]}]")

@@ -3,16 +3,17 @@
 What lives here: a cursor over a decoded JSON value that checks kinds, ranges and forms and collects
 what is wrong. What must never live here: which fields a genesis file has.
 
-Theory. A file that describes a chain is hashed by value, so each value has one spelling: integers up
-to 2^53 - 1 are JSON numbers, larger ones decimal strings (a JavaScript reader would round them),
+Theory. A file that describes a chain is hashed by value, so each value has one spelling: integers
+up to 2^53 - 1 are JSON numbers, larger ones decimal strings (a JavaScript reader would round them),
 bytes are lower-case hexadecimal, there are no fractions, duplicate or unknown members. A person who
-writes such a file wants all mistakes at once, so a bad field is recorded and read as some good value
-and reading goes on; nothing that was read may be used while there are faults.
+writes such a file wants all mistakes at once, so a bad field is recorded and read as some good
+value and reading goes on; nothing that was read may be used while there are faults.
 """
 
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, NoReturn
 
 from consensus.exceptions import InvalidGenesis
@@ -29,7 +30,11 @@ NUMBER_MAX: Final = (1 << 53) - 1
 """The largest integer that every JSON reader keeps."""
 SHOWN_MAX: Final = 60
 """Characters of a bad value that an error repeats."""
+DEPTH_MAX: Final = 16
 ABSENT: Final = object()
+
+# A string, ended or not, so that brackets inside it are passed over; or one bracket.
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
 
 
 class Unfit:
@@ -47,15 +52,28 @@ def decode(data: bytes, *, limit_bytes: int) -> object:
     if len(data) > limit_bytes:
         raise _not_json(f"{len(data)} bytes, at most {limit_bytes} are allowed")
     try:
+        _check_depth(data)
         value: object = json.loads(
             data.decode("utf-8"),
             parse_float=Unfit,
             parse_constant=Unfit,
             object_pairs_hook=_unique,
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _not_json(str(error)) from error
     return value
+
+
+def _check_depth(data: bytes) -> None:
+    """The decoder recurses in C: where an embedder has raised Python's limit, it would crash."""
+    depth = 0
+    for token in _BRACKETS.finditer(data):
+        if token[0] in (b"[", b"{"):
+            depth += 1
+            if depth > DEPTH_MAX:
+                raise ValueError(f"lists and objects are nested more than {DEPTH_MAX} deep")
+        elif token[0] in (b"]", b"}"):
+            depth -= 1
 
 
 def encode_canonical(value: object) -> bytes:
@@ -72,9 +90,14 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         names = sorted(name for name, _ in pairs)
-        twice = next(a for a, b in zip(names, names[1:], strict=False) if a == b)
-        raise ValueError(f"the member {ascii(twice)} stands twice in one object")
+        twice = next(a for a, b in pairwise(names) if a == b)
+        raise ValueError(f"the member {twice!a} stands twice in one object")
     return members
+
+
+def fault(number: int, path: str, text: str) -> InvalidGenesis:
+    """The error about one field; it is recorded or yielded, `refuse` raises it."""
+    return InvalidGenesis(number, f"genesis field {path or '(the file)'}: {text}", path=path)
 
 
 class Field:
@@ -93,8 +116,7 @@ class Field:
             return  # recorded where it is missing
         shown = "an object" if isinstance(self.value, dict) else ascii(self.value)
         shown = "a list" if isinstance(self.value, list) else shown[:SHOWN_MAX]
-        text = f"genesis field {self.path or '(the file)'}: must {rule}, is {shown}"
-        self.faults.append(InvalidGenesis(number, text, path=self.path))
+        self.faults.append(fault(number, self.path, f"must {rule}, is {shown}"))
 
     def members(self, *names: str) -> dict[str, "Field"]:
         """The members of an object that has exactly these."""
@@ -104,14 +126,12 @@ class Field:
         for name in sorted(given):
             if name not in names:
                 path = self._path(ascii(name)[1:-1][:SHOWN_MAX])
-                text = f"genesis field {path}: is not known; remove it"
-                self.faults.append(InvalidGenesis(UNKNOWN_MEMBER, text, path=path))
+                self.faults.append(fault(UNKNOWN_MEMBER, path, "is not known; remove it"))
         found = {}
         for name in names:
             found[name] = Field(given.get(name, ABSENT), self._path(name), self.faults)
             if name not in given and isinstance(self.value, dict):
-                text = f"genesis field {self._path(name)}: must be given, is missing"
-                self.faults.append(InvalidGenesis(MISSING, text, path=self._path(name)))
+                self.faults.append(fault(MISSING, self._path(name), "must be given, is missing"))
         return found
 
     def items(self, low: int, high: int) -> Iterator["Field"]:
@@ -121,8 +141,7 @@ class Field:
             return
         if not low <= len(self.value) <= high:
             rule = f"have {low} to {high} items" if low < high else f"have {low} items"
-            text = f"genesis field {self.path}: must {rule}, has {len(self.value)}"
-            self.faults.append(InvalidGenesis(COUNT, text, path=self.path))
+            self.faults.append(fault(COUNT, self.path, f"must {rule}, has {len(self.value)}"))
             return
         for i, item in enumerate(self.value):
             yield Field(item, f"{self.path}[{i}]", self.faults)

@@ -9,7 +9,12 @@ from librt.vecs import vec
 from mypy_extensions import i64
 
 from consensus.accounts.ledger import account_at
-from consensus.accounts.operations import asset_at, is_address, report_set, write_address
+from consensus.accounts.operations import (
+    asset_at,
+    is_address,
+    report_set,
+    write_address,
+)
 from consensus.layout import (
     ACCOUNT_TIER,
     ACCOUNTS,
@@ -316,7 +321,7 @@ def parameter_high(at: i64) -> i64:
         return 40000
     if at == RATE_PER_S or at == RATE_BURST:
         return 1000000
-    return 1024 if at == SWEEP_ORDERS else 4096
+    return 1024  # SWEEP_ORDERS
 
 
 def chain_setting(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64, op: i64) -> i64:

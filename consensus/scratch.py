@@ -40,8 +40,9 @@ def tables(S: vec[i64]) -> None:
     S[S_CTZ + 32] = 63  # 2^63 x factor, top six bits
 
 
-def keep_image(M: vec[i64], S: vec[i64], leaf: i64, n: i64) -> None:
-    """Copy the leaf as it was when the block opened: the undo log."""
+def first_touch(M: vec[i64], S: vec[i64], leaf: i64) -> None:
+    """Mark a leaf dirty, list it, and keep it as it was when the block opened: the undo log."""
+    n: i64 = S[S_DIRTY]
     at: i64 = S[S_IMAGES] + (n << LEAF_SHIFT)
     word: i64 = leaf << LEAF_SHIFT
     end: i64 = word + LEAF_WORDS
@@ -49,18 +50,15 @@ def keep_image(M: vec[i64], S: vec[i64], leaf: i64, n: i64) -> None:
         S[at] = M[word]
         at += 1
         word += 1
+    S[S_MARKS + leaf] = 1
+    S[S[S_LIST] + n] = leaf
+    S[S_DIRTY] = n + 1
 
 
 def touch(M: vec[i64], S: vec[i64], at: i64) -> None:
-    """Mark the leaf of word `at` dirty, list it and keep its image, once a block."""
-    leaf: i64 = at >> LEAF_SHIFT
-    mark: i64 = S[S_MARKS] + leaf
-    if S[mark] == 0:
-        n: i64 = S[S_DIRTY]
-        keep_image(M, S, leaf, n)
-        S[mark] = 1
-        S[S[S_LIST] + n] = leaf
-        S[S_DIRTY] = n + 1
+    """Make the leaf of word `at` dirty, before anything in it is stored."""
+    if S[S_MARKS + (at >> LEAF_SHIFT)] == 0:
+        first_touch(M, S, at >> LEAF_SHIFT)
 
 
 def undo(M: vec[i64], S: vec[i64]) -> None:
@@ -81,7 +79,7 @@ def forget(S: vec[i64]) -> None:
     """Clear the marks: the block is sealed or undone."""
     n: i64 = 0
     while n < S[S_DIRTY]:
-        S[S[S_MARKS] + S[S[S_LIST] + n]] = 0
+        S[S_MARKS + S[S[S_LIST] + n]] = 0
         n += 1
     S[S_DIRTY] = 0
 

@@ -60,9 +60,8 @@ def bytes_proof(data: Bytes, first: int, count: int = 1) -> bytes:
     path = []
     level = _leaf_digests(data)
     while width > 1:
-        low, high = first & ~3, min(last | 3, width - 1)
-        path.append(level[DIGEST_BYTES * low : DIGEST_BYTES * first])
-        path.append(level[DIGEST_BYTES * (last + 1) : DIGEST_BYTES * (high + 1)])
+        path.append(level[DIGEST_BYTES * (first & ~3) : DIGEST_BYTES * first])
+        path.append(level[DIGEST_BYTES * (last + 1) : DIGEST_BYTES * ((last | 3) + 1)])
         level = _parents(level)
         first, last, width = first >> 2, last >> 2, (width + 3) >> 2
     return b"".join(path)

@@ -9,6 +9,7 @@ from librt.vecs import vec
 from mypy_extensions import i64
 
 from consensus.layout import (
+    ACCOUNTS_MAX,
     AMOUNT_MAX,
     ASSETS_MAX,
     AT_ACCOUNTS,
@@ -44,9 +45,9 @@ def balance_at(M: vec[i64], account: i64, asset: i64) -> i64:
 
 
 def table_at(M: vec[i64], account: i64, client: i64) -> i64:
-    """The order-table word of a client id."""
-    slots: i64 = M[TABLE_SLOTS]
-    return M[AT_TABLES] + account * slots + (client & (slots - 1))
+    """The order-table word of a client id; the same slot of all accounts lies together, because
+    wallets use their lowest slots."""
+    return M[AT_TABLES] + (client & (M[TABLE_SLOTS] - 1)) * M[ACCOUNTS_MAX] + account
 
 
 def trader_at(M: vec[i64], k: i64, account: i64) -> i64:
@@ -129,12 +130,12 @@ def trade_position(
     M[at + TRADER_FEES] = saturate(M[at + TRADER_FEES] + fee)
     net: i64 = M[at + TRADER_NET]
     signed: i64 = lots if side == BUY else -lots
-    M[at + TRADER_NET] = net + signed
+    M[at + TRADER_NET] = saturate(net + signed)
     if net == 0 or (net > 0) == (side == BUY):
         M[at + TRADER_COST] = saturate(M[at + TRADER_COST] + q)
         return
     held: i64 = net if net > 0 else -net
-    closed: i64 = lots if lots < held else held
+    closed: i64 = min(held, lots)
     cost: i64 = M[at + TRADER_COST]
     part: i64 = prorate(cost, closed, held)
     got: i64 = prorate(q, closed, lots)
@@ -151,23 +152,23 @@ def settle_maker(
     side: i64,
     lots: i64,
     left: i64,
-    price: i64,
+    value: i64,
     rate: i64,
     worst: i64,
 ) -> i64:
-    """Pay a resting order for `lots` of its `left + lots` at its own price; returns its fee."""
-    q: i64 = lots * price * M[k + BOOK_QUOTE_PER_TICK_LOT]  # <= 2^61
+    """Pay a resting order for `lots` of its `left + lots` at `value` a lot; returns its fee."""
+    q: i64 = lots * value  # <= 2^61
     base: i64 = lots * M[k + BOOK_BASE_PER_LOT]  # <= 2^61
-    base_at: i64 = balance_at(M, maker, M[k + BOOK_BASE])
-    quote_at: i64 = balance_at(M, maker, M[k + BOOK_QUOTE_ASSET])
+    row: i64 = M[AT_BALANCES] + ((maker * M[ASSETS_MAX]) << 3)
+    base_at: i64 = row + (M[k + BOOK_BASE] << 3)
+    quote_at: i64 = row + (M[k + BOOK_QUOTE_ASSET] << 3)
     fee: i64 = fee_up(q, rate) if rate >= 0 else -fee_down(q, -rate)
     touch(M, S, base_at)
     touch(M, S, quote_at)
     if side == BUY:
-        after: i64 = left * price * M[k + BOOK_QUOTE_PER_TICK_LOT]
+        after: i64 = left * value
         release: i64 = q + fee_up(after + q, worst) - fee_up(after, worst)
-        if fee > release - q:
-            fee = release - q
+        fee = min(fee, release - q)
         M[quote_at + BALANCE_LOCKED] -= release
         M[quote_at + BALANCE_AVAILABLE] += release - q - fee
         M[base_at + BALANCE_AVAILABLE] += base

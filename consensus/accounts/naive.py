@@ -17,7 +17,7 @@ from typing import Final
 
 PPM: Final = 1_000_000
 DAY_MS: Final = 86_400_000
-SATURATED: Final = 1 << 62
+SATURATED: Final = (1 << 62) - 1
 SCHEDULES_MAX: Final = 1024
 FEE_ACCOUNT: Final = 1
 
@@ -26,14 +26,12 @@ LEAVES_MAX: Final = 1
 RATE_PER_S: Final = 2
 RATE_BURST: Final = 3
 SWEEP_ORDERS: Final = 4
-ACCOUNT_ORDERS_MAX: Final = 5
 PARAMETER_BOUNDS: Final = (
     (16, 5_000),
     (64, 40_000),
     (1, 1_000_000),
     (64, 1_000_000),
     (0, 1_024),
-    (1, 4_096),
 )
 
 NONCE_WINDOW: Final = 256
@@ -44,7 +42,7 @@ NONCE_FAR: Final = 4003
 
 
 def saturate(value: int) -> int:
-    """Return `value` held inside +-2^62."""
+    """Return `value` held inside +-(2^62 - 1)."""
     return max(-SATURATED, min(SATURATED, value))
 
 

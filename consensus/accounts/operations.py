@@ -59,6 +59,7 @@ from consensus.layout import (
     MALFORMED,
     RATE_BURST,
     S_ACCOUNT,
+    S_LOW,
     S_SIGNER,
     SCHEDULE_ACCOUNT,
     SCHEDULE_DUE,
@@ -148,7 +149,7 @@ def insert_account(M: vec[i64], S: vec[i64], low: i64, b: bytes, i: i64) -> i64:
 
 
 def deposit_rules(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> i64:
-    """0 or why a deposit is refused; S_ACCOUNT is the signer's low neighbour."""
+    """0 or why a deposit is refused."""
     asset: i64 = read_i64_le(b, i + 32)
     amount: i64 = read_i64_le(b, i + 40)
     if w0 >> 8 != 0 or not is_address(b, i + 8) or has_words(b, i, 48):
@@ -165,8 +166,7 @@ def deposit_rules(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> i64:
     deposited: i64 = M[asset_at(asset) + ASSET_DEPOSITED]
     if amount > AMOUNT_MAX - deposited:
         return SUPPLY
-    exists: bool = compare_signer(M, S, account_at(M, S[S_ACCOUNT]) + ACCOUNT_ADDRESS) == 0
-    if not exists and M[ACCOUNTS] >= M[ACCOUNTS_MAX]:
+    if S[S_ACCOUNT] == 0 and M[ACCOUNTS] >= M[ACCOUNTS_MAX]:
         return ACCOUNTS_FULL
     return 0
 
@@ -181,8 +181,8 @@ def deposit(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> None:
     amount: i64 = read_i64_le(b, i + 40)
     account: i64 = S[S_ACCOUNT]
     head: i64 = EVENT_DEPOSITED
-    if compare_signer(M, S, account_at(M, account) + ACCOUNT_ADDRESS) != 0:
-        account = insert_account(M, S, account, b, i + 8)
+    if account == 0:
+        account = insert_account(M, S, S[S_LOW], b, i + 8)
         head = head | (1 << 20)
     record: i64 = asset_at(asset)
     balance: i64 = balance_at(M, account, asset)

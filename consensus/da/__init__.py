@@ -1,1 +1,1 @@
-"""Data availability: what is posted to L1 so that anybody can replay the chain, and its byte form."""
+"""Data availability: what is posted to L1 so that anybody can replay the chain."""

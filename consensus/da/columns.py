@@ -1,6 +1,6 @@
-"""Columns of integers as byte planes: the one byte form of a table whose columns differ in length.
+"""Columns of integers as byte planes: the one byte form of columns that differ in length.
 
-What lives here: a writer and a reader of named columns, and the checks that make the form canonical.
+What lives here: a writer and a reader of columns, and the checks that make the form canonical.
 What must never live here: what a column means, compression, blocks.
 
 Theory. Values of one meaning resemble each other, and bytes of one rank resemble each other even
@@ -9,10 +9,10 @@ more, so an entropy coder gains most when each rank of each column stands alone:
     table                     column 0                    column 1           ...
     count u32, planes u8  |   low bytes, next bytes, ...  low bytes, ...
 
-A column holds signed 64-bit integers. `SIGNED` columns (differences) are folded first, so that small
-magnitudes have zero high bytes: 0, -1, 1, -2 .. become 0, 1, 2, 3 .. ; `PLAIN` columns are stored in
-two's complement. Planes are little-endian ranks; the highest one stored is not all zero, and so each
-list of columns has exactly one byte form. A column of zeros has no planes, only a count.
+A column holds signed 64-bit integers. `SIGNED` columns (differences) are folded first, so that
+small magnitudes have zero high bytes: 0, -1, 1, -2 .. become 0, 1, 2, 3 .. ; `PLAIN` columns are
+stored in two's complement. Planes are little-endian ranks; the highest one stored is not all zero,
+and so each list of columns has exactly one byte form. A column of zeros has only a count.
 
 Predictions. `code` stores the difference from a prediction, modulo 2^64. Writer and reader have the
 same `code`, so one function that walks a value through its columns is both the encoder and the
@@ -29,7 +29,6 @@ from typing import Final, Protocol
 from consensus.exceptions import InvalidPayload
 
 TRUNCATED: Final = 8001
-TRAILING_BYTES: Final = 8002
 COLUMN_COUNT: Final = 8003
 COLUMN_PLANES: Final = 8004
 COLUMN_SHORT: Final = 8005
@@ -80,9 +79,9 @@ class ColumnWriter:
 
 
 class ColumnReader:
-    """Reads columns back. `data` is exactly a table and its planes, at `at`.
+    """Reads back the columns whose table stands at `at`; `end` is where their planes end.
 
-    No column may have more than `count_max` values. Raises `InvalidPayload` 8001 .. 8004.
+    No column may have more than `count_max` values. Raises `InvalidPayload` 8001, 8003, 8004.
     """
 
     def __init__(self, kinds: Sequence[int], data: bytes, at: int, count_max: int) -> None:
@@ -92,6 +91,7 @@ class ColumnReader:
         for kind, (count, planes) in zip(kinds, entries, strict=True):
             self._columns.append(iter(_values(kind, data, at, count, planes)))
             at += count * planes
+        self.end: Final = at
 
     def code(self, column: int, value: int, predicted: int = 0) -> int:
         """The next value of `column`; `value` is ignored. Raises `InvalidPayload` 8005."""
@@ -109,7 +109,7 @@ class ColumnReader:
 
 
 def read_table(columns: int, data: bytes, at: int, count_max: int) -> list[tuple[int, int]]:
-    """The (count, planes) of each column, if its planes fill `data` from the table to the end."""
+    """The (count, planes) of each column, if `data` holds the planes of all."""
     end = at + columns * ENTRY.size
     if len(data) < end:
         raise InvalidPayload(TRUNCATED, f"{len(data)} bytes end inside the table", end=end)
@@ -122,9 +122,8 @@ def read_table(columns: int, data: bytes, at: int, count_max: int) -> list[tuple
             text = f"column {column} has {planes} planes for {count} values"
             raise InvalidPayload(COLUMN_PLANES, text, column=column, planes=planes)
         end += count * planes
-    if len(data) != end:
-        number = TRUNCATED if len(data) < end else TRAILING_BYTES
-        raise InvalidPayload(number, f"{len(data)} bytes where the table asks for {end}", end=end)
+    if len(data) < end:
+        raise InvalidPayload(TRUNCATED, f"{len(data)} bytes, the table asks for {end}", end=end)
     return entries
 
 
@@ -137,7 +136,7 @@ def plane_ends(columns: int, data: bytes, at: int, count_max: int) -> list[int]:
 
 
 def _planes(kind: int, column: list[int]) -> list[bytes]:
-    if column and not (WORD_MIN <= min(column) and max(column) <= WORD_MAX):
+    if column and not (min(column) >= WORD_MIN and max(column) <= WORD_MAX):
         column = [wrapped(value) for value in column]
     if kind == SIGNED:
         column = [value << 1 ^ value >> 63 for value in column]

@@ -29,7 +29,6 @@ from consensus.layout import (
     LEVEL_VISIBLE,
     ORDER_NEXT,
     ORDER_PREV,
-    ORDER_PRICE,
     ORDER_VISIBLE,
     SELL,
 )
@@ -55,16 +54,11 @@ def level_at(M: vec[i64], k: i64, side: i64, key: i64) -> i64:
     return k + M[k + BOOK_AT_PAGES] + (page << 8) + ((key & 63) << 2)
 
 
-def open_level(M: vec[i64], S: vec[i64], k: i64, side: i64, key: i64) -> None:
-    """Give `key` a level: its bit, and its page if it is the first of 64."""
-    entry: i64 = k + M[k + BOOK_DIRECTORY + side] + (key >> 6)
-    if M[entry] == 0:
-        touch(M, S, entry)
-        M[entry] = take_lowest(M, S, k + M[k + BOOK_PAGE_BITS], M[k + BOOK_PAGE_LEAF])
-        M[k + BOOK_PAGES] += 1
-    set_key(M, S, k + M[k + BOOK_PRICE_BITS + side], M[k + BOOK_PRICE_LEAF], key)
-    if key < M[k + BOOK_BEST + side]:
-        M[k + BOOK_BEST + side] = key
+def take_page(M: vec[i64], S: vec[i64], k: i64, entry: i64) -> None:
+    """Give a directory entry the lowest free page; one is free."""
+    touch(M, S, entry)
+    M[entry] = take_lowest(M, S, k + M[k + BOOK_PAGE_BITS], M[k + BOOK_PAGE_LEAF])
+    M[k + BOOK_PAGES] += 1
 
 
 def close_level(M: vec[i64], S: vec[i64], k: i64, side: i64, key: i64) -> None:
@@ -82,70 +76,72 @@ def close_level(M: vec[i64], S: vec[i64], k: i64, side: i64, key: i64) -> None:
         M[k + BOOK_PAGES] -= 1
 
 
-def link(M: vec[i64], S: vec[i64], k: i64, side: i64, slot: i64) -> None:
-    """Put the order in `slot` at the back of its level; a page for it is known to be free."""
-    order: i64 = order_at(M, k, slot)
-    key: i64 = key_of(M, k, side, M[order + ORDER_PRICE])
+def link(
+    M: vec[i64],
+    S: vec[i64],
+    k: i64,
+    side: i64,
+    slot: i64,
+    order: i64,
+    key: i64,
+    visible: i64,
+) -> None:
+    """Put an order at the back of the level of `key`; a page is free, the caller touched both k and
+    the order."""
     entry: i64 = k + M[k + BOOK_DIRECTORY + side] + (key >> 6)
-    if M[entry] == 0 or M[level_at(M, k, side, key) + LEVEL_HEAD] == 0:
-        open_level(M, S, k, side, key)
-    level: i64 = level_at(M, k, side, key)
+    if M[entry] == 0:
+        take_page(M, S, k, entry)
+    level: i64 = k + M[k + BOOK_AT_PAGES] + (M[entry] << 8) + ((key & 63) << 2)
     tail: i64 = M[level + LEVEL_TAIL]
-    touch(M, S, k)
-    touch(M, S, order)
     touch(M, S, level)
-    M[order + ORDER_NEXT] = 0
-    M[order + ORDER_PREV] = tail
     if tail != 0:
         last: i64 = order_at(M, k, tail)
         touch(M, S, last)
         M[last + ORDER_NEXT] = slot
     else:
         M[level + LEVEL_HEAD] = slot
+        set_key(M, S, k + M[k + BOOK_PRICE_BITS + side], M[k + BOOK_PRICE_LEAF], key)
+        M[k + BOOK_BEST + side] = min(M[k + BOOK_BEST + side], key)
+    M[order + ORDER_NEXT] = 0
+    M[order + ORDER_PREV] = tail
     M[level + LEVEL_TAIL] = slot
-    M[level + LEVEL_VISIBLE] += M[order + ORDER_VISIBLE]
+    M[level + LEVEL_VISIBLE] += visible
     M[level + LEVEL_COUNT] += 1
     M[k + BOOK_ORDERS + side] += 1
 
 
-def unlink(M: vec[i64], S: vec[i64], k: i64, side: i64, order: i64) -> None:
-    """Take an order out of its level; an empty level goes."""
-    key: i64 = key_of(M, k, side, M[order + ORDER_PRICE])
-    level: i64 = level_at(M, k, side, key)
+def unlink(M: vec[i64], S: vec[i64], k: i64, side: i64, order: i64, key: i64, level: i64) -> None:
+    """Take an order out of its level, which goes if it is empty then; the caller touched k."""
     after: i64 = M[order + ORDER_NEXT]
     before: i64 = M[order + ORDER_PREV]
-    touch(M, S, k)
-    touch(M, S, order)
     touch(M, S, level)
-    if before != 0:
-        previous: i64 = order_at(M, k, before)
-        touch(M, S, previous)
-        M[previous + ORDER_NEXT] = after
-    else:
-        M[level + LEVEL_HEAD] = after
+    M[level + LEVEL_VISIBLE] -= M[order + ORDER_VISIBLE]
+    M[level + LEVEL_COUNT] -= 1
+    M[k + BOOK_ORDERS + side] -= 1
     if after != 0:
         following: i64 = order_at(M, k, after)
         touch(M, S, following)
         M[following + ORDER_PREV] = before
     else:
         M[level + LEVEL_TAIL] = before
-    M[level + LEVEL_VISIBLE] -= M[order + ORDER_VISIBLE]
-    M[level + LEVEL_COUNT] -= 1
-    M[k + BOOK_ORDERS + side] -= 1
-    if M[level + LEVEL_HEAD] == 0:
-        close_level(M, S, k, side, key)
+    if before != 0:
+        previous: i64 = order_at(M, k, before)
+        touch(M, S, previous)
+        M[previous + ORDER_NEXT] = after
+    else:
+        M[level + LEVEL_HEAD] = after
+        if after == 0:
+            close_level(M, S, k, side, key)
 
 
 def to_back(M: vec[i64], S: vec[i64], k: i64, level: i64, order: i64, slot: i64) -> None:
-    """Move the head of `level` to its back (an iceberg shows its next slice)."""
+    """Move the head of `level` to its back: an iceberg's next slice. Both are touched already."""
     after: i64 = M[order + ORDER_NEXT]
     if after == 0:
         return
     tail: i64 = M[level + LEVEL_TAIL]
     following: i64 = order_at(M, k, after)
     last: i64 = order_at(M, k, tail)
-    touch(M, S, level)
-    touch(M, S, order)
     touch(M, S, following)
     touch(M, S, last)
     M[level + LEVEL_HEAD] = after

@@ -8,7 +8,13 @@ from typing import Final
 from librt.vecs import vec
 from mypy_extensions import i64
 
-from consensus.accounts.ledger import account_at, lock, locked_asset, table_at
+from consensus.accounts.ledger import (
+    account_at,
+    lock,
+    locked_asset,
+    table_at,
+    trader_at,
+)
 from consensus.layout import (
     ACCOUNT_TIER,
     BOOK_BEST,
@@ -21,9 +27,12 @@ from consensus.layout import (
     BOOK_POOL_MAX,
     BOOK_PRICE_BITS,
     BOOK_PRICE_LEAF,
+    BOOK_SLOT_BITS,
+    BOOK_SLOT_LEAF,
     BOOK_TICKS,
     BUY,
     EVENT_RESTED,
+    GENERATION_MAX,
     HANDLE_SHIFT,
     LEVEL_HEAD,
     MAKER_BIAS,
@@ -34,6 +43,7 @@ from consensus.layout import (
     ORDER_PEAK,
     ORDER_PRICE,
     ORDER_SEQUENCE,
+    ORDER_TAG,
     ORDER_TERMS,
     ORDER_TOTAL,
     ORDER_VISIBLE,
@@ -43,18 +53,20 @@ from consensus.layout import (
     S_VISITS,
     SEQUENCE,
     STP_CANCEL_MAKER,
+    TAG_GENERATION_SHIFT,
     TERMS_ACCOUNT_MASK,
     TERMS_MAKER_MASK,
     TERMS_MAKER_SHIFT,
     TERMS_WORST_SHIFT,
     TIME,
+    TRADER_ORDERS,
     UNFILLABLE,
     VISITS_MAX,
     WORK_LIMIT,
 )
 from consensus.matching.book import key_of, level_at, link, order_at
-from consensus.matching.heap import next_key
-from consensus.matching.orders import count_order, evict, handle_of, remove, take_slot
+from consensus.matching.heap import next_key, take_lowest
+from consensus.matching.orders import evict, handle_of, remove
 from consensus.scratch import event, touch
 
 EVICTIONS_MAX: Final = 64  # for one level page
@@ -65,8 +77,7 @@ def terms_of(M: vec[i64], k: i64, account: i64) -> i64:
     fees: i64 = M[k + BOOK_FEES + M[account_at(M, account) + ACCOUNT_TIER]]
     maker: i64 = fees & TERMS_MAKER_MASK
     worst: i64 = fees >> 32
-    if maker - MAKER_BIAS > worst:
-        worst = maker - MAKER_BIAS
+    worst = max(worst, maker - MAKER_BIAS)
     return account | (maker << TERMS_MAKER_SHIFT) | (worst << TERMS_WORST_SHIFT)
 
 
@@ -101,7 +112,14 @@ def post_price(M: vec[i64], S: vec[i64], k: i64, side: i64, price: i64, mode: i6
 
 
 def fillable(
-    M: vec[i64], S: vec[i64], k: i64, account: i64, side: i64, limit: i64, need: i64, stp: i64
+    M: vec[i64],
+    S: vec[i64],
+    k: i64,
+    account: i64,
+    side: i64,
+    limit: i64,
+    need: i64,
+    stp: i64,
 ) -> i64:
     """0 if the loop would fill `need` lots at once, else the refusal. Counts visits only."""
     other: i64 = 1 - side
@@ -155,22 +173,30 @@ def make_room(M: vec[i64], S: vec[i64], k: i64, side: i64, price: i64, fresh: bo
     return True
 
 
-def lay(
-    M: vec[i64], S: vec[i64], k: i64, side: i64, slot: i64, price: i64, lots: i64, amount: i64
+def rest(
+    M: vec[i64],
+    S: vec[i64],
+    k: i64,
+    side: i64,
+    slot: i64,
+    order: i64,
+    account: i64,
+    price: i64,
+    lots: i64,
+    amount: i64,
 ) -> None:
-    """Let the order in `slot` rest: record, lock of `amount` atoms, queue, event RESTED."""
-    order: i64 = order_at(M, k, slot)
-    account: i64 = M[order + ORDER_TERMS] & TERMS_ACCOUNT_MASK
+    """Let an order record rest: lots, lock of `amount` atoms, queue, event RESTED."""
     visible: i64 = M[order + ORDER_PEAK]
     if visible == 0 or lots < visible:
         visible = lots
+    touch(M, S, k)
     touch(M, S, order)
     M[order + ORDER_PRICE] = price
     M[order + ORDER_VISIBLE] = visible
     M[order + ORDER_HIDDEN] = lots - visible
     M[order + ORDER_SEQUENCE] = M[SEQUENCE]
     lock(M, S, account, locked_asset(M, k, side), amount)
-    link(M, S, k, side, slot)
+    link(M, S, k, side, slot, order, key_of(M, k, side, price), visible)
     head: i64 = EVENT_RESTED | (side << 16) | (M[k + BOOK_MARKET] << 32)
     handle: i64 = handle_of(M, order, slot)
     event(M, S, head, handle, price, lots, visible, account, M[order + ORDER_CLIENT])
@@ -187,18 +213,25 @@ def admit(
     peak: i64,
     total: i64,
 ) -> i64:
-    """Take a slot for a new order and write what will not change; returns the slot."""
-    slot: i64 = take_slot(M, S, k, flags)
+    """Take the lowest free slot for a new order, open its next generation and write what will not
+    change; returns the slot."""
+    slot: i64 = take_lowest(M, S, k + M[k + BOOK_SLOT_BITS], M[k + BOOK_SLOT_LEAF])
     order: i64 = order_at(M, k, slot)
     account: i64 = terms & TERMS_ACCOUNT_MASK
     entry: i64 = table_at(M, account, client)
+    trader: i64 = trader_at(M, k, account)
     touch(M, S, order)
     touch(M, S, entry)
+    touch(M, S, trader)
+    generation: i64 = (M[order + ORDER_TAG] >> TAG_GENERATION_SHIFT) + 1
+    if generation > GENERATION_MAX:
+        generation = 1
+    M[order + ORDER_TAG] = (generation << TAG_GENERATION_SHIFT) | flags
     M[order + ORDER_TERMS] = terms
     M[order + ORDER_CLIENT] = client
     M[order + ORDER_EXPIRES] = expires
     M[order + ORDER_PEAK] = peak
     M[order + ORDER_TOTAL] = total
     M[entry] = ((M[k + BOOK_MARKET] << HANDLE_SHIFT) | slot) + 1
-    count_order(M, S, k, account, 1)
+    M[trader + TRADER_ORDERS] += 1
     return slot

@@ -40,6 +40,7 @@ from consensus.layout import (
     ORDER_EXPIRES,
     ORDER_HIDDEN,
     ORDER_PEAK,
+    ORDER_PRICE,
     ORDER_SEQUENCE,
     ORDER_TERMS,
     ORDER_TOTAL,
@@ -58,9 +59,9 @@ from consensus.layout import (
     S_TRADES,
     S_VISITS,
     SEQUENCE,
-    STP_CANCEL_BOTH,
     STP_CANCEL_MAKER,
     STP_CANCEL_TAKER,
+    STP_DECREMENT,
     TERMS_ACCOUNT_MASK,
     TERMS_MAKER_MASK,
     TERMS_MAKER_SHIFT,
@@ -75,26 +76,26 @@ from consensus.matching.orders import free, handle_of, remove
 from consensus.scratch import event, touch
 
 
-def shrink_maker(
-    M: vec[i64], S: vec[i64], k: i64, level: i64, slot: i64, lots: i64, side: i64
+def exhaust(
+    M: vec[i64],
+    S: vec[i64],
+    k: i64,
+    level: i64,
+    slot: i64,
+    order: i64,
+    side: i64,
+    key: i64,
 ) -> i64:
-    """Take `lots` off the visible slice of the head; refresh or free it. Returns trade flags."""
-    order: i64 = order_at(M, k, slot)
-    visible: i64 = M[order + ORDER_VISIBLE] - lots
-    touch(M, S, order)
-    touch(M, S, level)
-    M[order + ORDER_VISIBLE] = visible
-    M[level + LEVEL_VISIBLE] -= lots
-    if visible != 0:
-        return 0
+    """The visible slice of the head is gone: refresh it or free the order. Returns trade flags."""
     hidden: i64 = M[order + ORDER_HIDDEN]
     if hidden == 0:
-        unlink(M, S, k, side, order)
-        free(M, S, k, slot, order)
+        account: i64 = M[order + ORDER_TERMS] & TERMS_ACCOUNT_MASK
+        unlink(M, S, k, side, order, key, level)
+        free(M, S, k, slot, order, account)
         return TRADE_MAKER_DONE
-    visible = M[order + ORDER_PEAK]
-    if hidden < visible:
-        visible = hidden
+    visible: i64 = M[order + ORDER_PEAK]
+    visible = min(visible, hidden)
+    touch(M, S, order)
     M[order + ORDER_VISIBLE] = visible
     M[order + ORDER_HIDDEN] = hidden - visible
     M[order + ORDER_SEQUENCE] = M[SEQUENCE]
@@ -103,46 +104,58 @@ def shrink_maker(
     return TRADE_MAKER_REFRESHED
 
 
+def decrement(M: vec[i64], S: vec[i64], k: i64, level: i64, slot: i64, side: i64, key: i64) -> None:
+    """Taker and maker of one account both lose lots: no trade, fee or volume."""
+    order: i64 = order_at(M, k, slot)
+    price: i64 = M[order + ORDER_PRICE]
+    t: i64 = M[order + ORDER_VISIBLE]
+    t = min(t, S[S_LOTS])
+    left: i64 = M[order + ORDER_VISIBLE] + M[order + ORDER_HIDDEN] - t
+    terms: i64 = M[order + ORDER_TERMS]
+    worst: i64 = terms >> TERMS_WORST_SHIFT
+    account: i64 = terms & TERMS_ACCOUNT_MASK
+    held: i64 = lock_of(M, k, side, left + t, price, worst)
+    keeps: i64 = lock_of(M, k, side, left, price, worst)
+    lock(M, S, account, locked_asset(M, k, side), keeps - held)
+    head: i64 = EVENT_REDUCED | (REASON_SELF_TRADE << 8) | (side << 16)
+    head = head | (M[k + BOOK_MARKET] << 32)
+    event(M, S, head, handle_of(M, order, slot), price, t, left, account, 0)
+    touch(M, S, order)
+    touch(M, S, level)
+    M[order + ORDER_TOTAL] -= t
+    M[order + ORDER_VISIBLE] -= t
+    M[level + LEVEL_VISIBLE] -= t
+    if M[order + ORDER_VISIBLE] == 0:
+        exhaust(M, S, k, level, slot, order, side, key)
+    S[S_LOTS] -= t
+    S[S_DECREMENTED] += t
+
+
 def meet_own(
-    M: vec[i64], S: vec[i64], k: i64, level: i64, slot: i64, side: i64, price: i64, stp: i64
+    M: vec[i64],
+    S: vec[i64],
+    k: i64,
+    level: i64,
+    slot: i64,
+    side: i64,
+    key: i64,
+    stp: i64,
 ) -> None:
-    """The taker meets an order of its own account: no trade, fee or volume."""
-    if stp == STP_CANCEL_MAKER:
-        remove(M, S, k, slot, REASON_SELF_TRADE)
-    elif stp == STP_CANCEL_TAKER:
+    """The taker meets an order of its own account."""
+    if stp == STP_DECREMENT:
+        decrement(M, S, k, level, slot, side, key)
+        return
+    if stp != STP_CANCEL_MAKER:
         S[S_STOP] = REASON_SELF_TRADE
-    elif stp == STP_CANCEL_BOTH:
+    if stp != STP_CANCEL_TAKER:
         remove(M, S, k, slot, REASON_SELF_TRADE)
-        S[S_STOP] = REASON_SELF_TRADE
-    else:
-        order: i64 = order_at(M, k, slot)
-        t: i64 = M[order + ORDER_VISIBLE]
-        if S[S_LOTS] < t:
-            t = S[S_LOTS]
-        left: i64 = M[order + ORDER_VISIBLE] + M[order + ORDER_HIDDEN] - t
-        terms: i64 = M[order + ORDER_TERMS]
-        worst: i64 = terms >> TERMS_WORST_SHIFT
-        account: i64 = terms & TERMS_ACCOUNT_MASK
-        held: i64 = lock_of(M, k, side, left + t, price, worst)
-        keeps: i64 = lock_of(M, k, side, left, price, worst)
-        lock(M, S, account, locked_asset(M, k, side), keeps - held)
-        touch(M, S, order)
-        M[order + ORDER_TOTAL] -= t
-        head: i64 = EVENT_REDUCED | (REASON_SELF_TRADE << 8) | (side << 16)
-        head = head | (M[k + BOOK_MARKET] << 32)
-        event(M, S, head, handle_of(M, order, slot), price, t, left, account, 0)
-        shrink_maker(M, S, k, level, slot, t, side)
-        S[S_LOTS] -= t
-        S[S_DECREMENTED] += t
 
 
-def affordable(M: vec[i64], S: vec[i64], k: i64, price: i64, taker: i64, lots: i64) -> i64:
-    """Lots that the budget left buys at `price` with fee, at most `lots`; spends it."""
-    unit: i64 = price * M[k + BOOK_QUOTE_PER_TICK_LOT]
-    unit += fee_up(unit, taker)
+def affordable(S: vec[i64], value: i64, rate: i64, lots: i64) -> i64:
+    """Lots that the budget left buys at `value` a lot with fee, at most `lots`; spends it."""
+    unit: i64 = value + fee_up(value, rate)
     t: i64 = S[S_BUDGET] // unit
-    if t > lots:
-        t = lots
+    t = min(t, lots)
     S[S_BUDGET] -= t * unit  # <= the budget
     return t
 
@@ -153,6 +166,8 @@ def trade(
     k: i64,
     level: i64,
     slot: i64,
+    order: i64,
+    key: i64,
     t: i64,
     price: i64,
     head: i64,
@@ -160,25 +175,24 @@ def trade(
 ) -> None:
     """Trade t lots with the head of `level`; head = event word 0, taker = account << 20 | rate."""
     side: i64 = 1 - ((head >> 16) & 1)
-    order: i64 = order_at(M, k, slot)
     terms: i64 = M[order + ORDER_TERMS]
     maker: i64 = terms & TERMS_ACCOUNT_MASK
     rate: i64 = ((terms >> TERMS_MAKER_SHIFT) & TERMS_MAKER_MASK) - MAKER_BIAS
-    taker_rate: i64 = taker & 1048575
-    if rate < -taker_rate:
-        rate = -taker_rate
-    left: i64 = M[order + ORDER_VISIBLE] + M[order + ORDER_HIDDEN] - t
-    fee: i64 = settle_maker(M, S, k, maker, side, t, left, price, rate, terms >> TERMS_WORST_SHIFT)
+    if rate < 0 and rate < -(taker & 1048575):
+        rate = -(taker & 1048575)
+    visible: i64 = M[order + ORDER_VISIBLE] - t
+    left: i64 = visible + M[order + ORDER_HIDDEN]
+    value: i64 = price * M[k + BOOK_QUOTE_PER_TICK_LOT]
+    fee: i64 = settle_maker(M, S, k, maker, side, t, left, value, rate, terms >> TERMS_WORST_SHIFT)
     handle: i64 = handle_of(M, order, slot)
-    head = head | shrink_maker(M, S, k, level, slot, t, side)
+    touch(M, S, order)
+    touch(M, S, level)
+    M[order + ORDER_VISIBLE] = visible
+    M[level + LEVEL_VISIBLE] -= t
+    if visible == 0:
+        head = head | exhaust(M, S, k, level, slot, order, side, key)
     event(M, S, head, handle, price, t, fee, maker | ((taker >> 20) << 32), left)
     S[S_FEE] += fee
-    S[S_LOTS] -= t
-    S[S_FILLED] += t
-    S[S_SPENT] += t * price * M[k + BOOK_QUOTE_PER_TICK_LOT]  # <= lots x limit, 2^61
-    S[S_TRADES] += 1
-    touch(M, S, k)
-    M[k + BOOK_LAST] = price
 
 
 def walk(
@@ -194,37 +208,50 @@ def walk(
 ) -> None:
     """Trade S_LOTS of `account` against the other side down to key `limit`."""
     other: i64 = 1 - side
-    now: i64 = M[TIME]
     visits: i64 = S[S_VISITS]
     visits_max: i64 = M[VISITS_MAX]
     head: i64 = EVENT_TRADE | (side << 16) | (M[k + BOOK_MARKET] << 32)
     taker: i64 = (account << 20) | rate
+    lots: i64 = S[S_LOTS]
+    trades: i64 = 0
     key: i64 = M[k + BOOK_BEST + other]
-    while S[S_LOTS] > 0 and key <= limit and S[S_STOP] == 0:
+    touch(M, S, k)
+    while key <= limit and lots > 0 and S[S_STOP] == 0:
         level: i64 = level_at(M, k, other, key)
         price: i64 = key_of(M, k, other, key)
         slot: i64 = M[level + LEVEL_HEAD]
-        while slot != 0 and S[S_LOTS] > 0 and S[S_STOP] == 0:
+        filled: i64 = 0
+        while slot != 0 and lots > 0 and S[S_STOP] == 0:
             order: i64 = order_at(M, k, slot)
             if visits >= visits_max:
                 S[S_STOP] = REASON_WORK_LIMIT
-            elif M[order + ORDER_EXPIRES] <= now:
+            elif M[order + ORDER_EXPIRES] <= M[TIME]:
                 remove(M, S, k, slot, REASON_EXPIRED)
             elif M[order + ORDER_TERMS] & TERMS_ACCOUNT_MASK == account:
-                meet_own(M, S, k, level, slot, other, price, stp)
+                S[S_LOTS] = lots
+                meet_own(M, S, k, level, slot, other, key, stp)
+                lots = S[S_LOTS]
             else:
                 t: i64 = M[order + ORDER_VISIBLE]
-                if S[S_LOTS] < t:
-                    t = S[S_LOTS]
+                t = min(t, lots)
                 if budget:
-                    t = affordable(M, S, k, price, rate, t)
+                    t = affordable(S, price * M[k + BOOK_QUOTE_PER_TICK_LOT], rate, t)
                 if t == 0:
                     S[S_STOP] = REASON_BUDGET
                 else:
-                    trade(M, S, k, level, slot, t, price, head, taker)
+                    trade(M, S, k, level, slot, order, key, t, price, head, taker)
+                    lots -= t
+                    filled += t
+                    trades += 1
             visits += 1
             slot = M[level + LEVEL_HEAD]
+        if filled > 0:
+            M[k + BOOK_LAST] = price
+            S[S_FILLED] += filled
+            S[S_SPENT] += filled * price * M[k + BOOK_QUOTE_PER_TICK_LOT]  # <= 2^61
         key = M[k + BOOK_BEST + other]
+    S[S_LOTS] = lots
+    S[S_TRADES] = trades
     S[S_VISITS] = visits
 
 
@@ -247,8 +274,7 @@ def settle(M: vec[i64], S: vec[i64], k: i64, account: i64, side: i64, rate: i64,
     base: i64 = filled * M[k + BOOK_BASE_PER_LOT]  # <= 2^61
     fee: i64 = fee_up(spent, rate)
     if side == BUY:
-        if fee > room - spent:
-            fee = room - spent
+        fee = min(fee, room - spent)
         credit(M, S, account, M[k + BOOK_QUOTE_ASSET], -spent - fee)
         credit(M, S, account, M[k + BOOK_BASE], base)
     else:
@@ -264,7 +290,14 @@ def settle(M: vec[i64], S: vec[i64], k: i64, account: i64, side: i64, rate: i64,
 
 
 def report_taken(
-    M: vec[i64], S: vec[i64], k: i64, account: i64, side: i64, handle: i64, fee: i64, left: i64
+    M: vec[i64],
+    S: vec[i64],
+    k: i64,
+    account: i64,
+    side: i64,
+    handle: i64,
+    fee: i64,
+    left: i64,
 ) -> None:
     """Event TAKEN: what the taker traded in all."""
     head: i64 = EVENT_TAKEN | (side << 16) | (M[k + BOOK_MARKET] << 32)

@@ -111,7 +111,7 @@ SELL: Final = 1
 
 CLIENT_IDS: Final = 1 << 53  # client ids are 0 .. 2^53 - 1
 TIME_MAX: Final = 1 << 53  # ms; as an order's expiry: never
-AMOUNT_MAX: Final = 1 << 62  # atoms
+AMOUNT_MAX: Final = (1 << 62) - 1  # atoms
 NOTIONAL_MAX: Final = 1 << 61  # quote atoms
 ALL_MARKETS: Final = 65535
 

@@ -8,7 +8,14 @@ from librt.strings import read_i64_le
 from librt.vecs import vec
 from mypy_extensions import i64
 
-from consensus.accounts.keys import charge_cap, in_scope, is_reduce_only, reduces, within_cap
+from consensus.accounts.keys import (
+    charge_cap,
+    in_scope,
+    is_reduce_only,
+    is_session,
+    reduces,
+    within_cap,
+)
 from consensus.accounts.ledger import (
     account_at,
     balance_at,
@@ -19,13 +26,12 @@ from consensus.accounts.ledger import (
     trader_at,
 )
 from consensus.layout import (
-    ACCOUNT_LIVE,
-    ACCOUNT_ORDERS_MAX,
     ACCOUNT_STP,
     ALL_MARKETS,
     AT_MARKETS,
     BALANCE_AVAILABLE,
     BOOK_BAND,
+    BOOK_BEST,
     BOOK_LAST,
     BOOK_LOTS_MAX,
     BOOK_MARKET,
@@ -107,9 +113,9 @@ from consensus.matching.book import key_of, level_at, order_at, unlink
 from consensus.matching.entry import (
     admit,
     fillable,
-    lay,
     make_room,
     post_price,
+    rest,
     taker_rate,
     terms_of,
 )
@@ -160,20 +166,22 @@ def halted(M: vec[i64], market: i64) -> i64:
 
 def is_malformed_place(b: bytes, i: i64, w0: i64) -> bool:
     """Whether a place row says something that no place can mean."""
-    tif: i64 = (w0 >> 12) & 15
-    kind: i64 = (w0 >> 16) & 15
-    post: i64 = (w0 >> 20) & 15
     client: i64 = read_i64_le(b, i + 8)
     display: i64 = read_i64_le(b, i + 32)
     minimum: i64 = read_i64_le(b, i + 40)
     expires: i64 = read_i64_le(b, i + 48)
-    if (w0 >> 8) & 15 > 1 or tif > 2 or kind > 2 or post > 2 or (w0 >> 24) & 15 > 4:
-        return True
-    if (w0 >> 28) & 15 > 1 or read_i64_le(b, i + 56) != 0:
-        return True
+    if (w0 >> 9) & 8388607 == 0 and (client | expires) >> 53 == 0 and minimum | display == 0:
+        return False  # a plain limit order of either side, the common case
     if client < 0 or client >= TIME_NEVER or expires < 0 or expires > TIME_NEVER:
         return True
     if display < 0 or minimum < 0 or minimum > read_i64_le(b, i + 24):
+        return True
+    tif: i64 = (w0 >> 12) & 15
+    kind: i64 = (w0 >> 16) & 15
+    post: i64 = (w0 >> 20) & 15
+    if (w0 >> 8) & 15 > 1 or tif > 2 or kind > 2 or post > 2 or (w0 >> 24) & 15 > 4:
+        return True
+    if (w0 >> 28) & 15 > 1:
         return True
     if post != 0 and (tif != TIF_REST or minimum != 0):
         return True
@@ -201,7 +209,6 @@ def place_values(M: vec[i64], b: bytes, i: i64, k: i64, kind: i64) -> i64:
     """Price, lots, band, notional and display of a place; 0 or the refusal."""
     price: i64 = read_i64_le(b, i + 16)
     lots: i64 = read_i64_le(b, i + 24)
-    display: i64 = read_i64_le(b, i + 32)
     if price > M[k + BOOK_TICKS] - 2 or price < 0 or (price == 0 and kind != TYPE_BUDGET):
         return PRICE_RANGE
     if kind == TYPE_BUDGET:
@@ -215,6 +222,7 @@ def place_values(M: vec[i64], b: bytes, i: i64, k: i64, kind: i64) -> i64:
     unit: i64 = price * M[k + BOOK_QUOTE_PER_TICK_LOT]  # x LOTS_MAX <= 2^61
     if lots * unit < M[k + BOOK_MIN_NOTIONAL]:
         return MIN_NOTIONAL
+    display: i64 = read_i64_le(b, i + 32)
     if display > 0:
         if display > lots or display * 64 < lots or display * unit < M[k + BOOK_MIN_NOTIONAL]:
             return DISPLAY
@@ -223,7 +231,7 @@ def place_values(M: vec[i64], b: bytes, i: i64, k: i64, kind: i64) -> i64:
 
 def place_rules(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> i64:
     """Everything a place must pass before its funds are looked at; 0 or the refusal."""
-    if is_malformed_place(b, i, w0):
+    if is_malformed_place(b, i, w0) or read_i64_le(b, i + 56) != 0:
         return MALFORMED
     market: i64 = (w0 >> 32) & 65535
     if market >= M[MARKETS]:
@@ -248,12 +256,10 @@ def place_rules(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> i64:
     if (w0 >> 28) & 15 != 0 or is_reduce_only(M, S):
         if kind == TYPE_BUDGET or not reduces(M, k, account, (w0 >> 8) & 15, lots):
             return REDUCE_ONLY
-    if not within_cap(M, S, place_notional(M, b, i, k, kind)):
+    if is_session(S) and not within_cap(M, S, place_notional(M, b, i, k, kind)):
         return KEY_CAP_REACHED
     if (w0 >> 12) & 15 == TIF_REST:
         if M[trader_at(M, k, account) + TRADER_ORDERS] >= M[k + BOOK_TRADER_ORDERS_MAX]:
-            return ORDERS_MAX
-        if M[account_at(M, account) + ACCOUNT_LIVE] >= M[ACCOUNT_ORDERS_MAX]:
             return ORDERS_MAX
     return 0
 
@@ -307,8 +313,8 @@ def place(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> None:
         if why != 0:
             refuse_row(M, S, b, i, why)
             return
-    charge_cap(M, S, place_notional(M, b, i, k, kind))
-    begin(S, lots, need)
+    if is_session(S):
+        charge_cap(M, S, place_notional(M, b, i, k, kind))
     enter(M, S, b, i, w0, k, price, lots, need, terms, stp, walk_as)
 
 
@@ -330,11 +336,20 @@ def enter(
     account: i64 = S[S_ACCOUNT]
     side: i64 = (w0 >> 8) & 15
     budget: bool = (w0 >> 16) & 15 == TYPE_BUDGET
-    rate: i64 = taker_rate(M, k, account)
     client: i64 = read_i64_le(b, i + 8)
-    walk(M, S, k, account, side, opposite_limit(M, k, side, price), walk_as, rate, budget)
-    left: i64 = S[S_LOTS]
-    stop: i64 = S[S_STOP]
+    limit: i64 = opposite_limit(M, k, side, price)
+    left: i64 = lots
+    stop: i64 = 0
+    rate: i64 = 0
+    S[S_FILLED] = 0
+    S[S_DECREMENTED] = 0
+    S[S_SPENT] = 0
+    if M[k + BOOK_BEST + 1 - side] <= limit:
+        rate = taker_rate(M, k, account)
+        begin(S, lots, need)
+        walk(M, S, k, account, side, limit, walk_as, rate, budget)
+        left = S[S_LOTS]
+        stop = S[S_STOP]
     rests: bool = (w0 >> 12) & 15 == TIF_REST and stop == 0 and left > 0
     amount: i64 = 0
     if rests:
@@ -358,7 +373,8 @@ def enter(
             total: i64 = lots - S[S_DECREMENTED]
             display: i64 = read_i64_le(b, i + 32)
             slot: i64 = admit(M, S, k, flags, terms, client, expires, display, total)
-            lay(M, S, k, side, slot, price, left, amount)
+            order: i64 = order_at(M, k, slot)
+            rest(M, S, k, side, slot, order, account, price, left, amount)
             return
         reason = REASON_NO_ROOM
     elif left == 0:
@@ -410,8 +426,7 @@ def reduce_in_place(M: vec[i64], S: vec[i64], k: i64, slot: i64, lots: i64) -> N
     account: i64 = S[S_ACCOUNT]
     held: i64 = lock_held(M, k, order)
     from_hidden: i64 = M[order + ORDER_HIDDEN]
-    if lots < from_hidden:
-        from_hidden = lots
+    from_hidden = min(from_hidden, lots)
     level: i64 = level_at(M, k, side, key_of(M, k, side, M[order + ORDER_PRICE]))
     touch(M, S, order)
     touch(M, S, level)
@@ -423,7 +438,17 @@ def reduce_in_place(M: vec[i64], S: vec[i64], k: i64, slot: i64, lots: i64) -> N
     left: i64 = M[order + ORDER_VISIBLE] + M[order + ORDER_HIDDEN]
     head: i64 = EVENT_REDUCED | (REASON_AMENDED << 8) | (side << 16)
     head = head | (M[k + BOOK_MARKET] << 32)
-    event(M, S, head, handle_of(M, order, slot), M[order + ORDER_PRICE], lots, left, account, 0)
+    event(
+        M,
+        S,
+        head,
+        handle_of(M, order, slot),
+        M[order + ORDER_PRICE],
+        lots,
+        left,
+        account,
+        0,
+    )
 
 
 def reenter(M: vec[i64], S: vec[i64], k: i64, slot: i64, price: i64, total: i64, lots: i64) -> None:
@@ -436,8 +461,10 @@ def reenter(M: vec[i64], S: vec[i64], k: i64, slot: i64, price: i64, total: i64,
     rate: i64 = taker_rate(M, k, account)
     charge_cap(M, S, lots * price * M[k + BOOK_QUOTE_PER_TICK_LOT])
     lock(M, S, account, locked_asset(M, k, side), -lock_held(M, k, order))
-    unlink(M, S, k, side, order)
+    touch(M, S, k)
     touch(M, S, order)
+    key: i64 = key_of(M, k, side, M[order + ORDER_PRICE])
+    unlink(M, S, k, side, order, key, level_at(M, k, side, key))
     M[order + ORDER_TERMS] = terms
     M[order + ORDER_PRICE] = price
     begin(S, lots, 0)
@@ -455,14 +482,14 @@ def reenter(M: vec[i64], S: vec[i64], k: i64, slot: i64, price: i64, total: i64,
         report_taken(M, S, k, account, side, handle_of(M, order, slot), fee, left)
     if stop == 0 and left > 0:
         if make_room(M, S, k, side, price, False):
-            lay(M, S, k, side, slot, price, left, amount)
+            rest(M, S, k, side, slot, order, account, price, left, amount)
             return
         stop = REASON_NO_ROOM
     if left > 0 or S[S_DECREMENTED] > 0:
         if left == 0:
             stop = REASON_SELF_TRADE
         report_cancel(M, S, k, order, slot, left, stop)
-    free(M, S, k, slot, order)
+    free(M, S, k, slot, order, account)
 
 
 def amend(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> None:
@@ -572,14 +599,19 @@ def cancel_client(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> None:
 
 
 def remove_all(
-    M: vec[i64], S: vec[i64], account: i64, market: i64, first: i64, most: i64, reason: i64
+    M: vec[i64],
+    S: vec[i64],
+    account: i64,
+    market: i64,
+    first: i64,
+    most: i64,
+    reason: i64,
 ) -> i64:
     """Remove up to `most` orders, by table slot from `first`; S_NEXT = where to go on."""
     slots: i64 = M[TABLE_SLOTS]
-    table: i64 = table_at(M, account, 0)
     n: i64 = 0
     while first < slots and n < most:
-        entry: i64 = M[table + first]
+        entry: i64 = M[table_at(M, account, first)]
         if entry != 0:
             listed: i64 = (entry - 1) >> HANDLE_SHIFT
             if market == ALL_MARKETS or listed == market:

@@ -8,9 +8,14 @@ owner, in that order (docs/protocol/commands.md).
 from librt.vecs import vec
 from mypy_extensions import i64
 
-from consensus.accounts.ledger import account_at, lock, lock_of, locked_asset, table_at, trader_at
+from consensus.accounts.ledger import (
+    lock,
+    lock_of,
+    locked_asset,
+    table_at,
+    trader_at,
+)
 from consensus.layout import (
-    ACCOUNT_LIVE,
     BOOK_MARKET,
     BOOK_ORDERS,
     BOOK_POOL_MAX,
@@ -19,7 +24,6 @@ from consensus.layout import (
     BOOK_SLOT_BITS,
     BOOK_SLOT_LEAF,
     EVENT_CANCELED,
-    GENERATION_MAX,
     HANDLE_SHIFT,
     HANDLE_SLOT_MASK,
     LEVEL_TAIL,
@@ -45,7 +49,7 @@ from consensus.layout import (
     TRADER_ORDERS,
 )
 from consensus.matching.book import key_of, level_at, order_at, unlink
-from consensus.matching.heap import give_back, highest_key, take_lowest
+from consensus.matching.heap import give_back, highest_key
 from consensus.scratch import event, touch
 
 
@@ -73,38 +77,16 @@ def slot_of(M: vec[i64], k: i64, handle: i64, account: i64) -> i64:
     return slot
 
 
-def take_slot(M: vec[i64], S: vec[i64], k: i64, flags: i64) -> i64:
-    """Take the lowest free slot and open its next generation; one is free."""
-    slot: i64 = take_lowest(M, S, k + M[k + BOOK_SLOT_BITS], M[k + BOOK_SLOT_LEAF])
-    order: i64 = order_at(M, k, slot)
-    generation: i64 = (M[order + ORDER_TAG] >> TAG_GENERATION_SHIFT) + 1
-    if generation > GENERATION_MAX:
-        generation = 1
-    touch(M, S, order)
-    M[order + ORDER_TAG] = (generation << TAG_GENERATION_SHIFT) | flags
-    return slot
-
-
-def count_order(M: vec[i64], S: vec[i64], k: i64, account: i64, n: i64) -> None:
-    """Add n to the live orders of an account, in this market and in all."""
-    trader: i64 = trader_at(M, k, account)
-    record: i64 = account_at(M, account)
-    touch(M, S, trader)
-    touch(M, S, record)
-    M[trader + TRADER_ORDERS] += n
-    M[record + ACCOUNT_LIVE] += n
-
-
-def free(M: vec[i64], S: vec[i64], k: i64, slot: i64, order: i64) -> None:
-    """Return the slot of an order that is out of the queue and holds no funds."""
-    account: i64 = M[order + ORDER_TERMS] & TERMS_ACCOUNT_MASK
+def free(M: vec[i64], S: vec[i64], k: i64, slot: i64, order: i64, account: i64) -> None:
+    """Return the slot of an order that is out of the queue, holds no funds and is touched."""
     entry: i64 = table_at(M, account, M[order + ORDER_CLIENT])
+    trader: i64 = trader_at(M, k, account)
     touch(M, S, entry)
-    touch(M, S, order)
+    touch(M, S, trader)
     M[entry] = 0
-    count_order(M, S, k, account, -1)
-    tag: i64 = M[order + ORDER_TAG] >> TAG_GENERATION_SHIFT
-    M[order + ORDER_TAG] = tag << TAG_GENERATION_SHIFT
+    M[trader + TRADER_ORDERS] -= 1
+    generation: i64 = M[order + ORDER_TAG] >> TAG_GENERATION_SHIFT
+    M[order + ORDER_TAG] = generation << TAG_GENERATION_SHIFT
     M[order + ORDER_TERMS] = 0
     M[order + ORDER_PRICE] = 0
     M[order + ORDER_VISIBLE] = 0
@@ -130,23 +112,40 @@ def report_cancel(
     M: vec[i64], S: vec[i64], k: i64, order: i64, slot: i64, lots: i64, reason: i64
 ) -> None:
     """Event CANCELED for an order record."""
-    head: i64 = EVENT_CANCELED | (reason << 8) | (side_of(M, order) << 16)
-    account: i64 = M[order + ORDER_TERMS] & TERMS_ACCOUNT_MASK
+    tag: i64 = M[order + ORDER_TAG]
+    head: i64 = EVENT_CANCELED | (reason << 8) | (((tag >> TAG_SIDE_SHIFT) & 1) << 16)
     head = head | (M[k + BOOK_MARKET] << 32)
-    handle: i64 = handle_of(M, order, slot)
-    event(M, S, head, handle, M[order + ORDER_PRICE], lots, M[order + ORDER_CLIENT], account, 0)
+    handle: i64 = ((tag >> TAG_GENERATION_SHIFT) << HANDLE_SHIFT) | slot
+    account: i64 = M[order + ORDER_TERMS] & TERMS_ACCOUNT_MASK
+    event(
+        M,
+        S,
+        head,
+        handle,
+        M[order + ORDER_PRICE],
+        lots,
+        M[order + ORDER_CLIENT],
+        account,
+        0,
+    )
 
 
 def remove(M: vec[i64], S: vec[i64], k: i64, slot: i64, reason: i64) -> None:
     """Take a live order off the book: queue, funds, table, counters, slot, and say so."""
     order: i64 = order_at(M, k, slot)
     side: i64 = side_of(M, order)
-    account: i64 = M[order + ORDER_TERMS] & TERMS_ACCOUNT_MASK
+    terms: i64 = M[order + ORDER_TERMS]
+    price: i64 = M[order + ORDER_PRICE]
+    account: i64 = terms & TERMS_ACCOUNT_MASK
     lots: i64 = M[order + ORDER_VISIBLE] + M[order + ORDER_HIDDEN]
+    key: i64 = key_of(M, k, side, price)
     report_cancel(M, S, k, order, slot, lots, reason)
-    unlink(M, S, k, side, order)
-    lock(M, S, account, locked_asset(M, k, side), -lock_held(M, k, order))
-    free(M, S, k, slot, order)
+    touch(M, S, k)
+    touch(M, S, order)
+    unlink(M, S, k, side, order, key, level_at(M, k, side, key))
+    held: i64 = lock_of(M, k, side, lots, price, terms >> TERMS_WORST_SHIFT)
+    lock(M, S, account, locked_asset(M, k, side), -held)
+    free(M, S, k, slot, order, account)
 
 
 def evict(M: vec[i64], S: vec[i64], k: i64, side: i64, price: i64) -> bool:

@@ -15,7 +15,6 @@ from consensus import layout
 from consensus.scratch import forget, tables, undo
 from consensus.state.tree import Region, StateTree
 
-EVENTS_MAX: Final = 1 << 16  # events a slice may hold before the caller must take them
 # One operation: every visit one event, evictions, its own reports; leaves: maker's and taker's
 # records, balances, tables, levels, bitmaps for each visit.
 EVENTS_PER_OPERATION: Final = 5000 + 256
@@ -120,13 +119,12 @@ class Memory:
 
     def _new_scratch(self) -> None:
         leaves = len(self.M) >> layout.LEAF_SHIFT
-        marks = layout.S_EVENTS + EVENTS_MAX * layout.EVENT_WORDS
+        marks = layout.S_MARKS
         images = marks + 2 * leaves
         S = _zeros(images + self._images_max * layout.LEAF_WORDS)
         tables(S)
         S[layout.S_EVENT] = layout.S_EVENTS
         S[layout.S_EVENT_HIGH] = marks - EVENTS_PER_OPERATION * layout.EVENT_WORDS
-        S[layout.S_MARKS] = marks
         S[layout.S_LIST] = marks + leaves
         S[layout.S_IMAGES] = images
         S[layout.S_DIRTY_HIGH] = self._images_max - LEAVES_PER_OPERATION

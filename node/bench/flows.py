@@ -23,9 +23,10 @@ from consensus.state.memory import Memory, Sizes, empty_ledger
 
 ROW: Final = struct.Struct("<q8q")
 ROW_BYTES: Final = ROW.size
-TRADERS: Final = 1000
+TRADERS: Final = 500
+ACCOUNTS_MAX: Final = 1024
 FUNDS: Final = 1 << 50
-NORMAL: Final = "normal"
+TABLE_SLOTS: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ SHAPES: Final = {
 
 def exchange(pool_bits: int = 18, traders: int = TRADERS) -> Memory:
     """A market with fees, locks and funded traders (accounts 2 ... traders + 1), at time 1000."""
-    sizes = Sizes(assets_max=4, markets_max=4, accounts_max=2048, table_slots=4096)
-    parameters = (5000, 40000, 1_000_000, 1_000_000, 64, 4096)
+    sizes = Sizes(assets_max=4, markets_max=4, accounts_max=ACCOUNTS_MAX, table_slots=TABLE_SLOTS)
+    parameters = (5000, 40000, 1_000_000, 1_000_000, 64)
     memory = Memory(empty_ledger(sizes, parameters, (0, 0, 1), (0, 0, 2), 1000))
     memory.reserve(memory.M[layout.END] + (24 << 20))
     symbols = [int.from_bytes(name, "big") for name in (b"USD", b"BTC")]
@@ -72,13 +73,13 @@ def exchange(pool_bits: int = 18, traders: int = TRADERS) -> Memory:
 
 def _fund(memory: Memory, name: int) -> None:
     for asset in (0, 1):
-        new = asset == 0
-        memory.S[layout.S_ACCOUNT] = memory.M[layout.ACCOUNTS] - 1
+        newest = memory.M[layout.ACCOUNTS] - 1
+        memory.S[layout.S_LOW] = newest
+        memory.S[layout.S_ACCOUNT] = newest if asset else 0
         for n, word in enumerate((0, 0, name)):
             memory.S[layout.S_SIGNER + n] = word
         row = _row(layout.OP_DEPOSIT, 0, 0, name, asset, FUNDS)
         operate(memory.M, memory.S, row, 0)
-        assert memory.M[layout.ACCOUNTS] > 0 and new in (True, False)
 
 
 def _row(*words: int) -> bytes:
@@ -96,7 +97,7 @@ class Generator:
         self.live: dict[int, tuple[int, int, int]] = {}
         self.list: list[int] = []
         self.middle = float(1 << 20)
-        self.client = [0] * (TRADERS + 2)
+        self.placed = 0
 
     def emit(self, account: int, *words: int) -> None:
         """Run one row, record it, follow what became of the orders."""
@@ -119,15 +120,16 @@ class Generator:
         return 1 + int(math.log(1.0 - self.random.random()) / math.log(1.0 - 1.0 / mean))
 
     def place(self, side: int, price: int, lots: int, tif: int = 0, display: int = 0) -> None:
-        """A limit order of a random trader, with its next free client id."""
+        """A limit order of a random trader, who names its lowest free table slot."""
         account = self.random.randrange(2, TRADERS + 2)
-        memory = self.memory
-        table = memory.M[layout.AT_TABLES] + account * 4096
-        while memory.M[table + (self.client[account] & 4095)]:
-            self.client[account] += 1
+        M = self.memory.M
+        table = M[layout.AT_TABLES] + account
+        slot = 0
+        while M[table + slot * ACCOUNTS_MAX]:
+            slot += 1
+        self.placed += 1
         word = layout.OP_PLACE | side << 8 | tif << 12
-        self.emit(account, word, self.client[account], price, lots, display)
-        self.client[account] += 1
+        self.emit(account, word, self.placed * TABLE_SLOTS + slot, price, lots, display)
 
     def pick(self) -> int:
         """A random live handle, 0 if there is none."""
