@@ -10,9 +10,10 @@ counts them, so a genesis deposit has a receipt like a later one. `VALIDATORS_HA
 they run and its epoch stays 0.
 """
 
+from bisect import bisect_right, insort
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Final, TypeAlias
 
 from librt.vecs import vec
 from mypy_extensions import i64
@@ -36,7 +37,8 @@ NO_NEIGHBOUR: Final = 9200
 
 EVENT_BYTES: Final = 64
 HASH_WORDS: Final = Struct("<4q")
-SIGNER_WORDS: Final = 3
+
+Words: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,6 @@ class State:
     head_hash: bytes
 
 
-def withdrawals(events: bytes) -> bytes:
-    """The WITHDRAWN events among `events`, in order."""
-    kinds = events[::EVENT_BYTES]
-    found = []
-    at = kinds.find(layout.EVENT_WITHDRAWN)
-    while at >= 0:
-        found.append(events[at * EVENT_BYTES : (at + 1) * EVENT_BYTES])
-        at = kinds.find(layout.EVENT_WITHDRAWN, at + 1)
-    return b"".join(found)
-
-
 def validators_hash(M: vec[i64]) -> bytes:
     """The set that certifies blocks, as the state names it: 32 bytes."""
     return HASH_WORDS.pack(*[M[layout.VALIDATORS_HASH + n] for n in range(4)])
@@ -80,7 +71,9 @@ def genesis_state(genesis: Genesis) -> State:
     memory = Memory(_ledger(genesis))
     memory.reserve(sum(words for _, words in genesis_file.memory_words(genesis)))
     rows = genesis_file.rows(genesis)
-    events = b"".join([_run(memory, row, n) for n, row in enumerate(rows)])
+    known: list[tuple[Words, int]] = [((0, 0, 0), 0)]
+    known.append((address_words(genesis.fee_account), layout.FEE_ACCOUNT))
+    events = b"".join([_run(memory, row, n, known) for n, row in enumerate(rows)])
     header = Header(
         version=genesis.forks.at(0).version,
         height=0,
@@ -121,19 +114,22 @@ def _ledger(genesis: Genesis) -> vec[i64]:
     return M
 
 
-def _run(memory: Memory, row: bytes, number: int) -> bytes:
-    """Run one genesis operation; its events."""
+def _run(memory: Memory, row: bytes, number: int, known: list[tuple[Words, int]]) -> bytes:
+    """Run one genesis operation; its events. `known`: addresses in order, with their accounts."""
     M, S = memory.M, memory.S
     words = ROW.unpack(row)
+    accounts = M[layout.ACCOUNTS]
     S[layout.S_ACCOUNT] = 0
     S[layout.S_KEY] = layout.KEY_GOVERNANCE
     if words[0] & 255 == layout.OP_DEPOSIT:
-        signer = words[1 : 1 + SIGNER_WORDS]
+        signer = words[1:4]
         for n, word in enumerate(signer):
             S[layout.S_SIGNER + n] = word
         S[layout.S_KEY] = layout.KEY_DEPOSIT
-        S[layout.S_ACCOUNT] = low_neighbour(M, signer)
+        S[layout.S_ACCOUNT] = known[bisect_right(known, (signer, accounts)) - 1][1]
     operate(M, S, row, 0)
+    if M[layout.ACCOUNTS] > accounts:
+        insort(known, (words[1:4], accounts))
     events = memory.take_events()
     memory.make_room()
     kinds = events[::EVENT_BYTES]
@@ -144,7 +140,7 @@ def _run(memory: Memory, row: bytes, number: int) -> bytes:
     return events
 
 
-def low_neighbour(M: vec[i64], address: tuple[int, ...]) -> int:
+def low_neighbour(M: vec[i64], address: Words) -> int:
     """The account with the largest address that is not above these three words; 0 if none is."""
     accounts = M[layout.AT_ACCOUNTS]
     low = 0

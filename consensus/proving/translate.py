@@ -1,7 +1,7 @@
 """The compiled core as one file of freestanding C11.
 
 What lives here: `translate`, text to text, the same text every time. What it must never know:
-files and compilers (`scripts/ctwin.py`), and what is allowed (`subset.py`): it emits only programs
+files and compilers (`node/ctwin.py`), and what is allowed (`subset.py`): it emits only programs
 without a fault.
 
 The C is as plain as the Python: one function for each function, one statement for each statement,

@@ -10,7 +10,7 @@ that missed one knows at once. With a limited depth, a level that falls out of s
 that emptied.
 
     encoding = "RLTB" | bids u32 | asks u32 | level x (bids + asks)
-    level    = price u32 | visible u64 | count u32
+    level    = price u32 | visible u64 | orders u32
 
 Little-endian; bids descend, asks ascend. CRC-32 finds accidents (docs/protocol/statements.md);
 what rests at a price is proven with a level statement.
@@ -55,7 +55,7 @@ class Level(NamedTuple):
 
     price: int
     visible: int
-    count: int
+    orders: int
 
 
 class Book(NamedTuple):
@@ -112,13 +112,13 @@ def apply(old: Book, change: Book) -> Book:
 def _merged(old: tuple[Level, ...], change: tuple[Level, ...]) -> dict[int, Level]:
     levels = {level.price: level for level in old}
     for level in change:
-        if level.count == 0 and level.price not in levels:
+        if level.orders == 0 and level.price not in levels:
             text = f"price {level.price} is removed and was not there; fetch the whole book"
             raise InvalidEncoding(UNKNOWN_LEVEL, text)
         if levels.get(level.price) == level:
             text = f"price {level.price} is sent and did not change; fetch the whole book"
             raise InvalidEncoding(UNCHANGED_LEVEL, text)
-        if level.count == 0:
+        if level.orders == 0:
             del levels[level.price]
         else:
             levels[level.price] = level
@@ -141,7 +141,7 @@ def decode(data: bytes, *, is_delta: bool = False) -> Book:
     levels = [Level(*entry) for entry in _LEVEL.iter_unpack(data[_HEADER.size :])]
     book = Book(tuple(levels[:bids]), tuple(levels[bids:]))
     for level in levels:
-        if (level.visible == 0) != (level.count == 0) or (level.count == 0 and not is_delta):
+        if (level.visible == 0) != (level.orders == 0) or (level.orders == 0 and not is_delta):
             raise InvalidEncoding(EMPTY_LEVEL, f"price {level.price} has no lots or no orders")
     if any(a.price <= b.price for a, b in pairwise(book.bids)) or any(
         a.price >= b.price for a, b in pairwise(book.asks)

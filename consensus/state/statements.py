@@ -130,7 +130,7 @@ class LevelFacts(NamedTuple):
     """Visible lots and resting orders at one price; zeros if nobody is there."""
 
     visible: int
-    count: int
+    orders: int
 
 
 def prove_account(memory: Memory, address: bytes) -> Proof:
@@ -269,9 +269,13 @@ def _account(read: _Reader, address: Address) -> AccountFacts | None:
     record = read.word(AT_ACCOUNTS) + ACCOUNT_WORDS * low
     seen, after = _address(read, record), read.word(record + ACCOUNT_NEXT)
     if seen == address:
-        offsets = (ACCOUNT_TIER, ACCOUNT_STP, ACCOUNT_GRANTS)
-        nonce = read.word(record + ACCOUNT_OWNER + KEY_NONCE)
-        return AccountFacts(low, *(read.word(record + offset) for offset in offsets), nonce)
+        return AccountFacts(
+            low,
+            read.word(record + ACCOUNT_TIER),
+            read.word(record + ACCOUNT_STP),
+            read.word(record + ACCOUNT_GRANTS),
+            read.word(record + ACCOUNT_OWNER + KEY_NONCE),
+        )
     if after != 0:
         following = _address(read, read.word(AT_ACCOUNTS) + ACCOUNT_WORDS * after)
         if following <= address:

@@ -29,6 +29,7 @@ def test_the_fork_at_a_height_is_the_last_one_that_has_begun(
     assert number_of(CANAL, lagoon, Fork("harbour", 10, 2, 2)) == law.FORK_ORDER
     assert number_of(CANAL, Fork("harbour", 5, 2, 2), lagoon) == law.FORK_ORDER
     assert number_of(CANAL, Fork("lagoon", 1 << 53, 2, 1)) == law.FORK_ORDER
+    assert Schedule((CANAL, Fork("lagoon", (1 << 53) - 1, 2, 1)))
 
 
 def test_a_schedule_starts_at_height_zero_with_forks_that_are_known_and_come_once() -> None:

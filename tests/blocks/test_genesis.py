@@ -304,6 +304,19 @@ def test_what_is_no_json_is_refused_as_such(data: bytes) -> None:
     assert caught.value.number == forms.NOT_JSON
 
 
+def test_sixteen_levels_are_read_and_brackets_inside_texts_are_none() -> None:
+    assert forms.decode(b"[" * 16 + b"]" * 16, limit_bytes=99) is not None
+    assert forms.decode(b'["' + b"[" * 40 + b'\\"{"]', limit_bytes=99) == ["[" * 40 + '"{']
+    wide = b"[" + b"[]," * 40 + b"[]]"
+    assert forms.decode(wide, limit_bytes=999) == [[]] * 41
+
+
+def test_accounts_that_fit_exactly_are_allowed() -> None:
+    owners = [f"0x{i:040x}" for i in range(1, 63)]  # with the fee account and the sentinel 64
+    deposits = [{**MINIMAL["deposits"][0], "owner": owner} for owner in owners]
+    assert law.parse(json.dumps(changed("deposits", deposits)).encode())
+
+
 def test_a_file_above_its_limit_is_refused_before_it_is_read() -> None:
     text = json.dumps(MINIMAL).encode()
     law.parse(text.ljust(law.GENESIS_BYTES_MAX))

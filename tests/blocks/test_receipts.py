@@ -119,6 +119,14 @@ def test_a_stream_that_is_not_whole_events_is_refused() -> None:
     assert number_of(receipt, block_hash(header)) == law.STREAM_LENGTH
 
 
+def test_the_last_event_of_a_stream_of_whole_leaves_needs_no_leaf_after_it() -> None:
+    events = b"".join(bytes(8) + i.to_bytes(8, "little") + bytes(48) for i in range(1, 9))
+    header = replace(HEADER, events_root=bytes_root("events", events), commands=8, sequence=8)
+    receipt = law.make(header, events, 8)
+    assert (receipt.first_leaf, receipt.leaves) == (1, events[256:])
+    assert law.verify(receipt, block_hash(header)) == events[-64:]
+
+
 def test_the_receipt_of_an_only_operation_is_the_whole_stream() -> None:
     events = bytes(8) + (5).to_bytes(8, "little") + bytes(48)
     header = replace(HEADER, events_root=bytes_root("events", events), commands=1, sequence=5)

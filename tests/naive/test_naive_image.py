@@ -102,7 +102,7 @@ def test_a_market_region_holds_orders_levels_pages_and_bitmaps() -> None:
     assert m[order + 1] == 3 | 1 << 40
     assert m[order + 2 : order + 11] == (1000, 2, 7, 0, 1, 1 << 53, 2, 9, 4)
     assert m[m[44] + 16 + 5] == 2 and first == 1 << 24 | 1
-    assert words[TABLES_AT + 3 * 256 + 4] == 1 + 2
+    assert words[TABLES_AT + 4 * 64 + 3] == 1 + 2
     trader = m[45] + 8 * 3
     assert m[trader : trader + 6] == (0, 0, 0, 0, 1, 0)
     assert m[64:68] == (1 << 20,) * 4

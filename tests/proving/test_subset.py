@@ -6,7 +6,7 @@ import pytest
 
 from consensus.proving.subset import check
 from consensus.proving.translate import NotTranslatable, translate
-from scripts.ctwin import core_sources
+from node.ctwin import core_sources
 
 HEAD = """\
 from typing import Final

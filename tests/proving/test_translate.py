@@ -15,7 +15,7 @@ from librt.vecs import vec
 from mypy_extensions import i64
 
 from consensus.proving.translate import translate
-from scripts.ctwin import MODES, CompilerMissing, CTwin, Trap, build
+from node.ctwin import MODES, CompilerMissing, CTwin, Trap, build
 
 ROOT = Path(__file__).parents[2]
 SEED = 20_240_611

@@ -25,6 +25,7 @@ MODES: Final[Mapping[str, tuple[str, ...]]] = {
     "trace": ("-fwrapv", "-DRIALTO_TRACE"),
     "overflow": ("-DRIALTO_OVERFLOW", "-fsanitize=undefined", "-fno-sanitize-recover=all"),
     "unchecked": ("-fwrapv", "-DRIALTO_UNCHECKED"),
+    "fast": ("-fwrapv", "-O3"),
 }
 TRAPS: Final[Mapping[int, str]] = {
     1: "an index outside its region or batch",
@@ -47,18 +48,22 @@ class Trap(Exception):
         self.code = code
 
 
-class _Vec(ctypes.Structure):
+class Vec(ctypes.Structure):
+    """A region as the C takes it; it does not keep the words alive."""
+
     _fields_ = (("len", ctypes.c_int64), ("items", ctypes.c_void_p))
 
 
-class _Bytes(ctypes.Structure):
+class Bytes(ctypes.Structure):
+    """A batch as the C takes it; it does not keep the bytes alive."""
+
     _fields_ = (("len", ctypes.c_int64), ("items", ctypes.c_char_p))
 
 
 _ARGUMENTS: Final[Mapping[str, type]] = {
-    "M": _Vec,
-    "S": _Vec,
-    "B": _Bytes,
+    "M": Vec,
+    "S": Vec,
+    "B": Bytes,
     "i": ctypes.c_int64,
     "b": ctypes.c_bool,
 }
@@ -119,16 +124,16 @@ class CTwin:
     """
 
     def __init__(self, library: Path, words_M: bytes, words_S: bytes) -> None:
-        self._library = ctypes.CDLL(str(library))
+        self.library: Final = ctypes.CDLL(str(library))
         self._regions = {"M": self._words(words_M), "S": self._words(words_S)}
         self._leaves = -(-len(words_M) // (8 * LEAF_WORDS))
         self._maps: dict[str, ctypes.Array[ctypes.c_uint8]] = {}
         for name in ("rialto_present", "rialto_read", "rialto_written"):
-            if hasattr(self._library, name):
+            if hasattr(self.library, name):
                 self._maps[name] = (ctypes.c_uint8 * max(self._leaves, 1))()
-                pointer = ctypes.c_void_p.in_dll(self._library, name)
+                pointer = ctypes.c_void_p.in_dll(self.library, name)
                 pointer.value = ctypes.addressof(self._maps[name])
-        table = ctypes.addressof(ctypes.c_char.in_dll(self._library, "rialto_signatures"))
+        table = ctypes.addressof(ctypes.c_char.in_dll(self.library, "rialto_signatures"))
         rows = [row.split(" ") for row in ctypes.string_at(table).decode().splitlines()]
         self.signatures: Final = {name: (parameters, result) for name, parameters, result in rows}
 
@@ -148,10 +153,9 @@ class CTwin:
         arguments: list[object] = []
         for letter in parameters:
             if letter in self._regions:
-                region = self._regions[letter]
-                arguments.append(_Vec(len(region), ctypes.addressof(region)))
+                arguments.append(self.vec(letter))
             elif letter == "B":
-                arguments.append(_Bytes(len(batch), batch))
+                arguments.append(Bytes(len(batch), batch))
             elif waiting:
                 arguments.append(waiting.pop(0))
             else:
@@ -159,13 +163,18 @@ class CTwin:
         if waiting:
             raise TypeError(f"{entry} takes fewer numbers: its parameters are {parameters}")
         result = ctypes.c_int64()
-        function = self._library[f"rialto_call_{entry}"]
+        function = self.library[f"rialto_call_{entry}"]
         kinds = [_ARGUMENTS[letter] for letter in parameters]
         function.argtypes = [*kinds, ctypes.POINTER(ctypes.c_int64)]
         code = int(function(*arguments, ctypes.byref(result)))
         if code:
             raise Trap(entry, code)
         return result.value
+
+    def vec(self, which: str) -> Vec:
+        """Region "M" or "S" as an argument of a function of `library`; valid while this lives."""
+        region = self._regions[which]
+        return Vec(len(region), ctypes.addressof(region))
 
     def memory(self, which: str) -> memoryview:
         """A live, writable view of region "M" or "S" as words (format `q`)."""
