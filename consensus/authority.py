@@ -141,7 +141,7 @@ def check_grants(events: bytes, groups: Sequence[Group], sequence: int) -> None:
     if not first:
         return
     for group in groups:
-        sequence += group.count
+        sequence += group.size
         if first.get((group.account, group.key), sequence) < sequence:
             text = f"key {group.key} of account {group.account} was granted earlier in this block"
             raise InvalidBlock(SIGNATURE, f"{text}; its groups go into the next one")

@@ -67,7 +67,7 @@ def validators_hash(M: vec[i64]) -> bytes:
 
 
 def genesis_state(genesis: Genesis) -> State:
-    """The chain at block 0. Raises `InvalidGenesis` `GENESIS_REFUSED` if an operation is refused."""
+    """The chain at block 0, or `InvalidGenesis` `GENESIS_REFUSED` for an operation refused."""
     memory = Memory(_ledger(genesis))
     memory.reserve(sum(words for _, words in genesis_file.memory_words(genesis)))
     rows = genesis_file.rows(genesis)

@@ -62,7 +62,8 @@ class Group(NamedTuple):
         return head + self.operations
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
+        """Its operations."""
         return len(self.operations) // ROW_BYTES
 
     def owner(self) -> bytes:

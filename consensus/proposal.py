@@ -104,7 +104,7 @@ class Proposal:
         """
         group = verified.group
         memory = self._state.memory
-        if self._rows + 1 + group.count > ROWS_MAX:
+        if self._rows + 1 + group.size > ROWS_MAX:
             raise InvalidBlock(BODY_SHAPE, "the block has no rows left; seal it")
         if (group.account, group.key) in self._granted:
             raise InvalidBlock(SIGNATURE, "its key was granted in this block; take the next one")
@@ -127,7 +127,7 @@ class Proposal:
         self._events.append(events)
         self._commands.append(rows)
         self._signatures.append(verified.signature)
-        self._rows += 1 + group.count
+        self._rows += 1 + group.size
         self._groups += 1
         return events
 

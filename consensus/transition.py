@@ -194,7 +194,7 @@ def check_drift(state: State, header: Header, groups: list[Group]) -> None:
 def check_results(header: Header, results: Results) -> None:
     """What the header claims against what execution computed: 3012 .. 3018."""
     if header.l1_messages != results.l1_messages:
-        text = f"{header.l1_messages} L1 messages consumed by the header, {results.l1_messages} here"
+        text = f"{header.l1_messages} L1 messages in the header, {results.l1_messages} here"
         raise InvalidBlock(L1_MESSAGES, text)
     if header.l1_queue_hash != results.l1_queue_hash:
         raise InvalidBlock(QUEUE_HASH, "the queue hash is not that of the messages")

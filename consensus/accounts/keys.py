@@ -128,10 +128,11 @@ def tokens_now(M: vec[i64], account: i64) -> i64:
     """Thousandths of an operation the account may spend at the block time."""
     record: i64 = account_at(M, account)
     elapsed: i64 = M[TIME] - M[record + ACCOUNT_REFILLED]
-    elapsed = min(elapsed, DAY_MS)
+    if elapsed > DAY_MS:
+        elapsed = DAY_MS
     tokens: i64 = M[record + ACCOUNT_TOKENS] + elapsed * M[RATE_PER_S]  # < 2^27 x 2^20
     most: i64 = M[RATE_BURST] * 1000
-    return min(most, tokens)
+    return tokens if tokens < most else most
 
 
 def spend_tokens(M: vec[i64], S: vec[i64], account: i64, operations: i64) -> None:

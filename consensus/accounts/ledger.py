@@ -135,7 +135,7 @@ def trade_position(
         M[at + TRADER_COST] = saturate(M[at + TRADER_COST] + q)
         return
     held: i64 = net if net > 0 else -net
-    closed: i64 = min(held, lots)
+    closed: i64 = lots if lots < held else held
     cost: i64 = M[at + TRADER_COST]
     part: i64 = prorate(cost, closed, held)
     got: i64 = prorate(q, closed, lots)
@@ -168,7 +168,8 @@ def settle_maker(
     if side == BUY:
         after: i64 = left * value
         release: i64 = q + fee_up(after + q, worst) - fee_up(after, worst)
-        fee = min(fee, release - q)
+        if fee > release - q:
+            fee = release - q
         M[quote_at + BALANCE_LOCKED] -= release
         M[quote_at + BALANCE_AVAILABLE] += release - q - fee
         M[base_at + BALANCE_AVAILABLE] += base

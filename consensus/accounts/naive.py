@@ -172,7 +172,7 @@ class Position:
             gain = got - part if self.net > 0 else part - got
             self.realised = saturate(self.realised + gain)
             self.cost = quote - got if lots > closed else self.cost - part
-        self.net += signed
+        self.net = saturate(self.net + signed)
 
 
 @dataclass(slots=True)

@@ -101,7 +101,8 @@ def link(
     else:
         M[level + LEVEL_HEAD] = slot
         set_key(M, S, k + M[k + BOOK_PRICE_BITS + side], M[k + BOOK_PRICE_LEAF], key)
-        M[k + BOOK_BEST + side] = min(M[k + BOOK_BEST + side], key)
+        if key < M[k + BOOK_BEST + side]:
+            M[k + BOOK_BEST + side] = key
     M[order + ORDER_NEXT] = 0
     M[order + ORDER_PREV] = tail
     M[level + LEVEL_TAIL] = slot

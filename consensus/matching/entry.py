@@ -77,7 +77,8 @@ def terms_of(M: vec[i64], k: i64, account: i64) -> i64:
     fees: i64 = M[k + BOOK_FEES + M[account_at(M, account) + ACCOUNT_TIER]]
     maker: i64 = fees & TERMS_MAKER_MASK
     worst: i64 = fees >> 32
-    worst = max(worst, maker - MAKER_BIAS)
+    if maker - MAKER_BIAS > worst:
+        worst = maker - MAKER_BIAS
     return account | (maker << TERMS_MAKER_SHIFT) | (worst << TERMS_WORST_SHIFT)
 
 

@@ -94,7 +94,8 @@ def exhaust(
         free(M, S, k, slot, order, account)
         return TRADE_MAKER_DONE
     visible: i64 = M[order + ORDER_PEAK]
-    visible = min(visible, hidden)
+    if hidden < visible:
+        visible = hidden
     touch(M, S, order)
     M[order + ORDER_VISIBLE] = visible
     M[order + ORDER_HIDDEN] = hidden - visible
@@ -109,7 +110,8 @@ def decrement(M: vec[i64], S: vec[i64], k: i64, level: i64, slot: i64, side: i64
     order: i64 = order_at(M, k, slot)
     price: i64 = M[order + ORDER_PRICE]
     t: i64 = M[order + ORDER_VISIBLE]
-    t = min(t, S[S_LOTS])
+    if S[S_LOTS] < t:
+        t = S[S_LOTS]
     left: i64 = M[order + ORDER_VISIBLE] + M[order + ORDER_HIDDEN] - t
     terms: i64 = M[order + ORDER_TERMS]
     worst: i64 = terms >> TERMS_WORST_SHIFT
@@ -155,7 +157,8 @@ def affordable(S: vec[i64], value: i64, rate: i64, lots: i64) -> i64:
     """Lots that the budget left buys at `value` a lot with fee, at most `lots`; spends it."""
     unit: i64 = value + fee_up(value, rate)
     t: i64 = S[S_BUDGET] // unit
-    t = min(t, lots)
+    if t > lots:
+        t = lots
     S[S_BUDGET] -= t * unit  # <= the budget
     return t
 
@@ -233,7 +236,8 @@ def walk(
                 lots = S[S_LOTS]
             else:
                 t: i64 = M[order + ORDER_VISIBLE]
-                t = min(t, lots)
+                if lots < t:
+                    t = lots
                 if budget:
                     t = affordable(S, price * M[k + BOOK_QUOTE_PER_TICK_LOT], rate, t)
                 if t == 0:
@@ -274,7 +278,8 @@ def settle(M: vec[i64], S: vec[i64], k: i64, account: i64, side: i64, rate: i64,
     base: i64 = filled * M[k + BOOK_BASE_PER_LOT]  # <= 2^61
     fee: i64 = fee_up(spent, rate)
     if side == BUY:
-        fee = min(fee, room - spent)
+        if fee > room - spent:
+            fee = room - spent
         credit(M, S, account, M[k + BOOK_QUOTE_ASSET], -spent - fee)
         credit(M, S, account, M[k + BOOK_BASE], base)
     else:

@@ -30,7 +30,7 @@ from consensus.matching.naive_book import Venue
 from consensus.matching.naive_numbers import Refused, Row
 from consensus.matching.naive_orders import Actor
 from consensus.matching.naive_rows import may, well_formed
-from consensus.state.naive import pack
+from consensus.state.naive import address_words, pack
 
 ROW_BYTES: Final = 64
 GROUP_MAX: Final = 64  # operations
@@ -150,37 +150,47 @@ class Exchange:
     def _group_fault(self, header: Row, rows: int, phase: int) -> int:
         head, account, nonce, expires, high, middle, low, zero = header
         kind, count = head >> 16 & 255, head >> 8 & 255
-        signer = address_of((high, middle, low))
+        words = high, middle, low
         l1 = kind in FROM_L1
         shaped = (
             head == count << 8 | kind << 16
             and 1 <= count <= GROUP_MAX
             and rows == count
             and kind in KINDS
-            and (0 if l1 else 1) <= nonce < NONCES
+            and (l1 or 0 < nonce < NONCES)
             and (not l1 or expires == 0)
             and (kind != n.KEY_DEPOSIT or count == 1)
             and zero == 0
         )
-        if not shaped or signer is None:
+        if not shaped:
             return n.GROUP_SHAPE
         if l1 != (phase == MESSAGES):
             return n.PHASE
         if l1:
             if nonce != self.ledger.l1_messages:
                 return n.L1_ORDER
-            return 0 if account == self.ledger.low_neighbour(signer) else n.HINT
+            return 0 if account == self._low_neighbour(words) else n.HINT
         if kind == n.KEY_GOVERNANCE:
             known = account == 0
         else:
             known = 1 <= account < len(self.ledger.accounts)
         if not known:
             return n.ACCOUNT_UNKNOWN
+        signer = address_of(words)
         fault = self._key_fault(self._key(kind, account), kind, signer, nonce, expires)
         if fault or kind == n.KEY_GOVERNANCE:
             return fault
         tokens = self.ledger.tokens_of(self.ledger.accounts[account])
         return 0 if tokens >= 1000 * count else n.RATE
+
+    def _low_neighbour(self, words: Row) -> int | None:
+        """Return the account with the largest address not above `words`, whatever these are."""
+        below = [
+            (address_words(address), account)
+            for address, account in self.ledger.by_address
+            if address_words(address) <= words
+        ]
+        return max(below)[1] if below else None
 
     def _key(self, kind: int, account: int) -> Key:
         if kind == n.KEY_GOVERNANCE:
@@ -188,7 +198,7 @@ class Exchange:
         owner = self.ledger.accounts[account]
         return owner.owner if kind == n.KEY_OWNER else owner.sessions[kind - 1]
 
-    def _key_fault(self, key: Key, kind: int, signer: int, nonce: int, expires: int) -> int:
+    def _key_fault(self, key: Key, kind: int, signer: int | None, nonce: int, expires: int) -> int:
         now = self.ledger.time
         if not key.live:
             return n.KEY_UNKNOWN
@@ -205,7 +215,7 @@ class Exchange:
     def _run_group(self, header: Row, group: list[Row]) -> None:
         kind, account, nonce = header[0] >> 16 & 255, header[1], header[2]
         signer = address_of(header[4:7])
-        assert signer is not None
+        signer = -1 if signer is None else signer  # words of no address: nobody's
         if kind in FROM_L1:
             self.ledger.l1_messages += 1
         else:
@@ -232,15 +242,14 @@ class Exchange:
         op = row[0] & 255
         try:
             n.require(actor.kind != n.KEY_FORCED or actor.account.index > 0, n.UNKNOWN_ACCOUNT)
-            n.require(well_formed(row, actor.signer, self.ledger.table_slots), n.MALFORMED)
+            n.require(op in COMMANDS and row[0] >> 48 == 0, n.MALFORMED)
             n.require(may(actor.kind, op), n.NOT_ALLOWED)
+            n.require(well_formed(row, actor.signer, self.ledger.table_slots), n.MALFORMED)
             COMMANDS[op](self.venue, actor, row)
         except Refused as refused:
             self.venue.emit(
                 n.EVENT_REFUSED,
                 (actor.account.index, row[1], row[2], row[3], row[4], row[5]),
-                market=row[0] >> 32 & 65535,
-                side=row[0] >> 8 & 15,
                 reason=refused.number,
                 flags=op,
             )
@@ -256,13 +265,15 @@ class Exchange:
                 index += 1
                 continue
             table = ledger.accounts[schedule.account].table
-            for slot in sorted(table)[:removable]:
+            slots = sorted(table)
+            for slot in slots[:removable]:
                 market_number, pool_slot = table[slot]
                 market = self.venue.markets[market_number]
                 self.venue.remove(market, market.pool[pool_slot], n.DEADMAN)
-                removable -= 1
-            if table:
+            walked = len(slots) < removable or slots[removable - 1 :] == [ledger.table_slots - 1]
+            if removable == 0 or not walked:
                 return
+            removable -= len(slots)
             ledger.disarm(index)
             finished += 1
 

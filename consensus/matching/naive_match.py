@@ -69,6 +69,7 @@ class Taker:
     maker_fees: int = 0
     budget_left: int = 0
     stopped: bool = False
+    spent_out: bool = False
     limited: bool = False
     last: int = 0
 
@@ -106,9 +107,11 @@ def run_loop(venue: Venue, market: Market, taker: Taker) -> None:
         else:
             lots = tradable(market, taker, maker)
             if lots == 0:
+                taker.spent_out = True
                 break
             trade(venue, market, taker, maker, lots)
-    taker.limited = taker.lots > 0 and taker.visits >= visits_max and book.crossed(limit)
+    unfinished = taker.lots > 0 and not taker.spent_out and book.crossed(limit)
+    taker.limited = unfinished and taker.visits >= visits_max
     if taker.last:
         market.last = taker.last
 

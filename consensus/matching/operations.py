@@ -426,7 +426,8 @@ def reduce_in_place(M: vec[i64], S: vec[i64], k: i64, slot: i64, lots: i64) -> N
     account: i64 = S[S_ACCOUNT]
     held: i64 = lock_held(M, k, order)
     from_hidden: i64 = M[order + ORDER_HIDDEN]
-    from_hidden = min(from_hidden, lots)
+    if lots < from_hidden:
+        from_hidden = lots
     level: i64 = level_at(M, k, side, key_of(M, k, side, M[order + ORDER_PRICE]))
     touch(M, S, order)
     touch(M, S, level)

@@ -37,6 +37,11 @@ def write(image: bytearray, at: int, words: Sequence[int]) -> None:
     pack_into(f"<{len(words)}q", image, 8 * at, *words)
 
 
+def wrapped(total: int) -> int:
+    """A sum as a word: only the sums of a damaged state do not fit."""
+    return (total + (1 << 63) & FULL) - (1 << 63)
+
+
 def market_bases(records: Records) -> list[int]:
     """First word of every market's region, and last the end of all."""
     bases = [ledger_offsets(records.sizes)[layout.END]]
@@ -171,7 +176,7 @@ def write_balances(image: bytearray, records: Records) -> None:
             write(image, at + 8 * number + word, (value,))
     for (account, asset), atoms in locks(records).items():
         number = account * records.sizes.assets_max + asset
-        write(image, at + 8 * number + layout.BALANCE_LOCKED, (atoms,))
+        write(image, at + 8 * number + layout.BALANCE_LOCKED, (wrapped(atoms),))
 
 
 def write_market_header(image: bytearray, records: Records, number: int, k: int) -> None:
@@ -221,7 +226,7 @@ def write_levels(image: bytearray, market: Market, k: int) -> None:
     for (side, key), queue in levels.items():
         slots = [order.slot for order in queue]
         level = pages + layout.PAGE_WORDS * market.pages[side, key >> 6] + 4 * (key & 63)
-        visible = sum(order.visible for order in queue)
+        visible = wrapped(sum(order.visible for order in queue))
         write(image, level, (slots[0], slots[-1], visible, len(slots)))
         links = zip(queue, [*slots[1:], 0], [0, *slots[:-1]], strict=True)
         for order, following, previous in links:

@@ -16,7 +16,7 @@ from consensus.execute import execute, housekeeping, open_block, operate
 from consensus.matching.naive import Exchange
 from consensus.state.memory import Memory, Sizes, empty_ledger
 from core_rows import ROW, Address
-from scripts.ctwin import CTwin, build
+from node.ctwin import CTwin, build
 from venues import FEE_OWNER, GOVERNOR, START, Venue
 
 ROOT: Final = Path(consensus.proving.__file__).parents[2]
@@ -149,7 +149,7 @@ class Twin:
 
 @functools.cache
 def library(mode: str) -> Path:
-    """The generated C of the core beside the sources, compiled once for a mode of scripts/ctwin."""
+    """The generated C of the core beside the sources, compiled once for a mode of node/ctwin."""
     return build(ROOT, Path(tempfile.gettempdir()) / "rialto-ctwin", mode, entries=ENTRIES)
 
 
