@@ -32,7 +32,7 @@ from consensus.chain import EVENT_BYTES, Chain, State
 from consensus.commands import Group
 from consensus.exceptions import CoreFault, InvalidBlock, InvalidSignature
 from consensus.typed_data import ROW_BYTES, digest, session_digest
-from consensus.wording import Names, names_of, render
+from consensus.wording import Names, render
 
 SIGNATURE: Final = 3010
 NOT_VERIFIED: Final = 9201
@@ -55,7 +55,7 @@ class Context(NamedTuple):
 
 def context_of(state: State) -> Context:
     """The context of the next block. Take it before anything of that block is executed."""
-    return Context(state.chain, names_of(state.memory.M), {})
+    return Context(state.chain, Names(state.memory.M), {})
 
 
 def epoch_of(M: vec[i64], account: int, slot: int) -> int:

@@ -125,8 +125,10 @@ def _run(memory: Memory, row: bytes, number: int, known: list[tuple[Words, int]]
         signer = words[1:4]
         for n, word in enumerate(signer):
             S[layout.S_SIGNER + n] = word
+        low, account = known[bisect_right(known, (signer, accounts)) - 1]
         S[layout.S_KEY] = layout.KEY_DEPOSIT
-        S[layout.S_ACCOUNT] = known[bisect_right(known, (signer, accounts)) - 1][1]
+        S[layout.S_LOW] = account
+        S[layout.S_ACCOUNT] = account if low == signer else 0
     operate(M, S, row, 0)
     if M[layout.ACCOUNTS] > accounts:
         insort(known, (words[1:4], accounts))

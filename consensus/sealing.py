@@ -93,7 +93,9 @@ def roll_back(memory: Memory) -> None:
 
 
 def _root(memory: Memory) -> bytes:
-    for region in regions_of(memory.M)[len(memory.tree.regions) :]:
-        memory.tree.add_region(region)
+    known = len(memory.tree.regions)
+    if memory.M[layout.MARKETS] >= known:
+        for region in regions_of(memory.M)[known:]:
+            memory.tree.add_region(region)
     memory.tree.update(memory.view(), memory.dirty_leaves())
     return memory.tree.root()

@@ -94,9 +94,9 @@ def apply_block(state: State, block: Block, recover: Recover = recover_many) -> 
     check_body_roots(block)
     memory = state.memory
     groups = list(read_groups(block.commands))
-    check_signatures(memory.M, context_of(state), groups, block.signatures, recover)
-    reserve_listings(memory, groups)
     try:
+        check_signatures(memory.M, context_of(state), groups, block.signatures, recover)
+        reserve_listings(memory, groups)
         begin(memory, header.height, header.time, header.l1_number)
         sequence, events = run_messages(memory, block.messages)
         events += run(memory, block.commands, PHASE_COMMANDS)

@@ -20,7 +20,7 @@ carried and refused like others. Text is ASCII and short enough for every value 
 """
 
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from librt.vecs import vec
 from mypy_extensions import i64
@@ -51,37 +51,35 @@ GOVERNANCE: Final = {
 OF_MARKET: Final = (layout.OP_FEES, layout.OP_MARKET_STATUS, layout.OP_MARKET_LIMITS)
 
 
-class Names(NamedTuple):
-    """Symbols by asset number, "BASE-QUOTE" by market number, as the state has them."""
+class Names:
+    """Symbols of assets and "BASE-QUOTE" of markets that the state has now, looked up when asked.
 
-    assets: tuple[str, ...]
-    markets: tuple[str, ...]
+    What is listed later keeps its number, even if `M` goes on.
+    """
+
+    __slots__ = ("_M", "_assets", "_markets")
+
+    def __init__(self, M: vec[i64]) -> None:
+        self._M = M
+        self._assets = int(M[layout.ASSETS])
+        self._markets = int(M[layout.MARKETS])
 
     def asset(self, number: int) -> str:
-        known = 0 <= number < len(self.assets)
-        return self.assets[number] if known else f"asset {number}"
+        if not 0 <= number < self._assets:
+            return f"asset {number}"
+        word = int(self._M[layout.AT_ASSETS + number * 16 + layout.ASSET_SYMBOL])
+        text = word.to_bytes(7, "big").rstrip(b"\0")
+        return text.decode("ascii") if text.isalnum() else f"asset {number}"
 
     def market(self, number: int) -> str:
         if number == layout.ALL_MARKETS:
             return "all markets"
-        known = 0 <= number < len(self.markets)
-        return self.markets[number] if known else f"market {number}"
-
-
-def names_of(M: vec[i64]) -> Names:
-    """The names that the ledger's asset and market records give."""
-    assets = []
-    for number in range(M[layout.ASSETS]):
-        word = M[layout.AT_ASSETS + number * 16 + layout.ASSET_SYMBOL]
-        text = int(word).to_bytes(7, "big").rstrip(b"\0")
-        plain = text.isalnum() and text.isascii()
-        assets.append(text.decode("ascii") if plain else f"asset {number}")
-    markets = []
-    for number in range(M[layout.MARKETS]):
+        if not 0 <= number < self._markets:
+            return f"market {number}"
+        M = self._M
         k = M[M[layout.AT_MARKETS] + number * 16 + layout.MARKET_REGION]
         base, quote = M[k + layout.BOOK_BASE], M[k + layout.BOOK_QUOTE_ASSET]
-        markets.append(f"{assets[base]}-{assets[quote]}")
-    return Names(tuple(assets), tuple(markets))
+        return f"{self.asset(base)}-{self.asset(quote)}"
 
 
 def render(row: bytes, names: Names) -> Operation:

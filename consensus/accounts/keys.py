@@ -106,7 +106,7 @@ def nonce_fault(M: vec[i64], S: vec[i64], key: i64, nonce: i64) -> i64:
 
 def spend_nonce(M: vec[i64], S: vec[i64], key: i64, nonce: i64) -> None:
     """Mark an acceptable nonce as used; the ring forgets what falls out of the window."""
-    touch(M, S, key)
+    touch(M, S, key + KEY_NONCE)  # the governor's record lies across two leaves
     n: i64 = M[key + KEY_NONCE]
     if nonce >= n + NONCE_WINDOW:
         M[key + KEY_SEEN] = 0

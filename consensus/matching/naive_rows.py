@@ -151,7 +151,7 @@ def withdraw_form(row: Row) -> bool:
 
 
 def grant_form(row: Row) -> bool:
-    slot, reduce_only, reserved = row[7] & 255, row[7] >> 8 & 255, row[7] >> 24
+    slot, reduce_only, reserved = row[7] & 255, row[7] >> 8 & 255, row[7] >> 32
     return (
         address_of(row[1:4]) is not None
         and 0 <= row[4] <= TIME_MAX

@@ -171,7 +171,7 @@ def is_malformed_place(b: bytes, i: i64, w0: i64) -> bool:
     minimum: i64 = read_i64_le(b, i + 40)
     expires: i64 = read_i64_le(b, i + 48)
     if (w0 >> 9) & 8388607 == 0 and (client | expires) >> 53 == 0 and minimum | display == 0:
-        return False  # a plain limit order of either side, the common case
+        return read_i64_le(b, i + 24) < 0  # a plain limit order of either side, the common case
     if client < 0 or client >= TIME_NEVER or expires < 0 or expires > TIME_NEVER:
         return True
     if display < 0 or minimum < 0 or minimum > read_i64_le(b, i + 24):
@@ -460,7 +460,6 @@ def reenter(M: vec[i64], S: vec[i64], k: i64, slot: i64, price: i64, total: i64,
     terms: i64 = terms_of(M, k, account)
     worst: i64 = terms >> TERMS_WORST_SHIFT
     rate: i64 = taker_rate(M, k, account)
-    charge_cap(M, S, lots * price * M[k + BOOK_QUOTE_PER_TICK_LOT])
     lock(M, S, account, locked_asset(M, k, side), -lock_held(M, k, order))
     touch(M, S, k)
     touch(M, S, order)
@@ -551,10 +550,12 @@ def amend_order(M: vec[i64], S: vec[i64], market: i64, slot: i64, price: i64, to
     if why != 0:
         return why
     post: i64 = (M[order + ORDER_TAG] >> TAG_POST_SHIFT) & 3
+    notional: i64 = (total - filled) * price * M[k + BOOK_QUOTE_PER_TICK_LOT]  # <= 2^61
     if post != 0:
         price = post_price(M, S, k, side_of(M, order), price, post)
         if price < 0:
             return -price
+    charge_cap(M, S, notional)
     reenter(M, S, k, slot, price, total, total - filled)
     return 0
 

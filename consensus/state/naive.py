@@ -159,7 +159,7 @@ def write_account(image: bytearray, ledger: Ledger, account: Account, following:
     armed = ledger.schedule_of(index)
     write(
         image, at, *address_words(account.address), following, account.tier, account.stp,
-        len(account.table), 0 if armed is None else armed + 1, account.tokens, account.refilled,
+        0, 0 if armed is None else armed + 1, account.tokens, account.refilled,
         account.grants,
     )  # fmt: skip
     write(image, at + 16, *key_words(account.owner))

@@ -303,7 +303,7 @@ def _order(read: _Reader, market: int, handle: int) -> OrderFacts | None:
     if handle <= 0:
         raise InvalidProof(BAD_QUESTION, f"{handle} is not a handle; handles are positive")
     k = read.market(market)
-    if slot == 0 or slot >= read.word(k + BOOK_POOL_MAX):
+    if slot >= read.word(k + BOOK_POOL_MAX) or slot == 0:
         return None
     at = k + read.word(k + BOOK_AT_POOL) + ORDER_WORDS * slot
     tag = read.word(at + ORDER_TAG)

@@ -46,7 +46,9 @@ def exchange(
     parameters = (VISITS_MAX, LEAVES_MAX, RATE, RATE, SWEEP_ORDERS)
     memory = Memory(empty_ledger(sizes, parameters, (0, 0, 1), (0, 0, 2), START_MS))
     memory.reserve(memory.M[layout.END] + markets * region_words(*bits, ACCOUNTS_MAX))
-    govern = [(layout.OP_LIST_ASSET, int.from_bytes(name, "big"), 2) for name in (b"USD", b"BTC")]
+    govern: list[tuple[int, ...]] = [
+        (layout.OP_LIST_ASSET, int.from_bytes(name, "big"), 2) for name in (b"USD", b"BTC")
+    ]
     shape = 1 | bits[0] << 16 | bits[1] << 24 | bits[2] << 32
     for market in range(markets):
         at = market << 32
@@ -63,6 +65,10 @@ def exchange(
         _fund(memory, account)
     memory.take_events()
     memory.seal()
+    # A block of 10,000 messages on a deep book needs more images than there are at first, and room
+    # is made only when the area is full.
+    memory.S[layout.S_DIRTY] = memory.S[layout.S_DIRTY_HIGH]
+    memory.make_room()
     next_block(memory.M, memory.S)
     return memory
 

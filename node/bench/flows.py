@@ -42,8 +42,11 @@ ICEBERG_SHARE: Final = 0.03
 
 @dataclass(frozen=True)
 class Shape:
-    """What a flow looks like. `near` is the chance of each tick nearer to the middle, `spread` the
-    ticks over which the preload lies, `reach` how far through the middle an aggressive order goes."""
+    """What a flow looks like.
+
+    `near` is the chance of each tick nearer to the middle, `spread` the ticks over which the
+    preload lies, `reach` how far through the middle an aggressive order goes.
+    """
 
     target: int
     preload: int
@@ -118,6 +121,15 @@ class Book:
         return 0
 
 
+def is_end(event: tuple[int, ...]) -> bool:
+    """Whether the order of word 2 is gone after this event."""
+    kind = event[0] & 255
+    if kind == layout.EVENT_TRADE:
+        return event[0] & layout.TRADE_MAKER_DONE != 0
+    # An amended order that crossed and was filled has no other last event.
+    return kind == layout.EVENT_CANCELED or (kind == layout.EVENT_TAKEN and event[7] == 0)
+
+
 class Generator:
     """Makes rows one by one on its own exchange and remembers which orders live."""
 
@@ -149,12 +161,10 @@ class Generator:
             kind = event[0] & 255
             if kind == layout.EVENT_RESTED:
                 self.book.add(event[2], Order(event[6], event[7], event[3], event[4]))
-            elif kind == layout.EVENT_CANCELED or (
-                kind == layout.EVENT_TRADE and event[0] & layout.TRADE_MAKER_DONE
-            ):
-                self.forget(event[2])
             elif kind == layout.EVENT_REFUSED:
                 self.refusals[event[0] >> 8 & 255] += 1
+            elif is_end(event):
+                self.forget(event[2])
 
     def forget(self, handle: int) -> None:
         """The order is gone, and its table slot is free again."""

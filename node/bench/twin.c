@@ -48,7 +48,7 @@ int rialto_bench_each(vec M, vec S, bytes rows, i64 size, i64 *spent) {
     for (i64 at = 0; at < rows.len; at += size) {
         i64 begun = bench_now();
         rialto_run_book(M, S, rows, at, at + size);
-        *spent++ = bench_now() - begun;
+        spent[at / size] = bench_now() - begun;
         S.items[BENCH_EVENT] = BENCH_EVENTS;
     }
     return 0;

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from consensus import layout
-from consensus.state import snapshot
-from consensus.state.memory import regions_of
-from consensus.state.tree import StateTree
 from core_rows import ROW_BYTES
 from exchange_view import ExchangeView
 from executors import Core, Executor, GeneratedC, Twin
 from random_groups import MESSAGES, RandomGroups, Sent
 from venues import CROWD, Venue
+
+from consensus import layout
+from consensus.state import snapshot
+from consensus.state.memory import regions_of
+from consensus.state.tree import StateTree
 
 REBUILD_EVERY: Final = 4  # blocks; the rebuilt root costs as much as the block
 SNAPSHOT_EVERY: Final = 40

@@ -1,4 +1,4 @@
-"""What a client of the exchange knows: accounts, keys, nonces, live orders; learnt from events only.
+"""What a client of the exchange knows (accounts, keys, nonces, live orders), from events only.
 
 What lives here: memory of what was sent and what was answered. What must never live here: a look
 into the state of an executor, or a random choice.
@@ -161,7 +161,8 @@ class ExchangeView:
             if words[0] and words[5] == 0:
                 self._forget(name)
         elif event.kind == 3:
-            order = LiveOrder(market, words[0], words[4], event.side, *words[1:3], words[5])
+            handle, price, lots, _, account, client = words
+            order = LiveOrder(market, handle, account, event.side, price, lots, client)
             self.orders[name] = order
             self.of_account.setdefault(words[4], {})[name] = order
         elif event.kind == 4:

@@ -10,14 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import Final, Protocol
 
+from core_rows import ROW, Address
+from venues import FEE_OWNER, GOVERNOR, START, Venue
+
 import consensus.proving
 from consensus import layout
 from consensus.execute import execute, housekeeping, open_block, operate
 from consensus.matching.naive import Exchange
 from consensus.state.memory import Memory, Sizes, empty_ledger
-from core_rows import ROW, Address
 from node.ctwin import CTwin, build
-from venues import FEE_OWNER, GOVERNOR, START, Venue
 
 ROOT: Final = Path(consensus.proving.__file__).parents[2]
 ROOM: Final = 200_000  # words beyond genesis, for markets that a run lists

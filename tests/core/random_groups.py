@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from core_rows import Address, address, group
 from exchange_view import ExchangeView, Key
-from random_rows import DAY_MS, RandomRows
+from random_rows import DAY_MS, MOODS, RandomRows
 from venues import Venue
 
 MESSAGES: Final = 1
@@ -44,6 +44,8 @@ class RandomGroups:
         wait = self.chance.randrange(1, 400)
         if self.chance.random() < 0.02:
             wait = DAY_MS
+        if self.chance.random() < 0.1:
+            self.rows.mood = self.chance.choice(MOODS)
         view.time += wait
         return view.height, view.time, view.height // 3
 
@@ -78,7 +80,9 @@ class RandomGroups:
         chance, view = self.chance, self.view
         if chance.random() < (0.5 if view.chain_halted else 0.06):
             return self.signed(0, GOVERNANCE, [self.rows.of_governance()])
-        account = chance.choice(view.traders[: self.venue.traders + 3])
+        account = chance.choice(view.traders[: self.venue.funded])
+        if chance.random() < 0.04:
+            account = chance.choice(view.traders)
         kind = 0
         granted = [slot for slot in range(1, 5) if (account, slot) in view.sessions]
         if granted and chance.random() < 0.3:
@@ -127,9 +131,12 @@ class RandomGroups:
         if chance.random() > 0.006:
             return data
         bent = bytearray(data)
-        draw = chance.randrange(4)
+        draw = chance.randrange(5)
         if draw == 0:
             return data[: max(64, len(data) - 64)]
+        if draw == 4:
+            bent[chance.choice((39, 46, 55))] ^= 1 << chance.randrange(8)
+            return bytes(bent)
         if draw == 1:
             bent[chance.choice((0, 2, 3, 6, 56, 63))] ^= 1 << chance.randrange(8)
         elif draw == 2:

@@ -17,6 +17,8 @@ from venues import Market, Venue
 DAY_MS = 86_400_000
 EDGES = (0, 1, -1, 2, 63, 64, 1 << 20, 1 << 32, (1 << 53) - 1, 1 << 53, (1 << 61) + 1,
          (1 << 62) - 1, 1 << 62, (1 << 63) - 1, -(1 << 63))  # fmt: skip
+MOODS = ("mixed", "fill", "drain")
+TIFS = {"mixed": (78, 14, 8), "fill": (97, 2, 1), "drain": (50, 40, 10)}
 PARAMETERS = (
     (16, 24, 64, 1000, 5000), (64, 256, 40_000), (1, 1000, 1_000_000), (64, 200, 1_000_000),
     (0, 3, 64, 1024),
@@ -29,7 +31,7 @@ class RandomRows:
     def __init__(self, venue: Venue, view: ExchangeView, chance: random.Random) -> None:
         self.venue, self.view, self.chance = venue, view, chance
         self.client_ids = venue.table_slots * 3 // 2
-        self.listed = 0
+        self.mood = "mixed"
 
     def some(self, share: float) -> bool:
         return self.chance.random() < share
@@ -51,7 +53,8 @@ class RandomRows:
             return self.chance.choice((1, top, 1, top, 0, top + 1, 2, top - 1))
         if draw < 0.10:
             return self.chance.randrange(1, top + 1)
-        away = int(self.chance.triangular(-terms.spread // 4, terms.spread, 0))
+        nearest = 0 if self.mood == "fill" else -terms.spread // 4
+        away = int(self.chance.triangular(nearest, terms.spread, nearest))
         centre = terms.centre
         if self.some(0.3):
             centre = self.view.last.get(market, centre)
@@ -61,7 +64,7 @@ class RandomRows:
         draw = self.chance.random()
         if draw < 0.01:
             return self.chance.choice((0, -1, terms.lots_max, terms.lots_max + 1))
-        if draw < 0.06:
+        if draw < (0.3 if self.mood == "drain" else 0.04):
             return self.chance.randrange(1, terms.lots_max + 1)
         if draw < 0.3:
             return min(terms.lots_max, self.chance.randrange(1, 4))
@@ -69,9 +72,9 @@ class RandomRows:
 
     def expires(self) -> int:
         draw = self.chance.random()
-        if draw < 0.75:
+        if draw < 0.85:
             return 0
-        if draw < 0.77:
+        if draw < 0.86:
             return self.view.time - self.chance.randrange(2)
         return self.view.time + self.chance.randrange(1, 3000)
 
@@ -79,7 +82,7 @@ class RandomRows:
         chance = self.chance
         market, side = self.market(), chance.randrange(2)
         terms = self.terms(market)
-        tif = chance.choices((0, 1, 2), (78, 14, 8))[0]
+        tif = chance.choices((0, 1, 2), TIFS[self.mood])[0]
         kind = chance.choices((0, 1, 2), (60, 20, 20))[0] if tif else 0
         post = chance.choices((0, 1, 2), (70, 15, 15))[0] if not tif else 0
         price, lots = self.price(side, terms, market), self.lots(terms)
@@ -174,10 +177,10 @@ class RandomRows:
         chance = self.chance
         return rows.grant(
             self.stranger(),
-            expires=self.view.time + chance.choice((0, 1, 50, 5000, 90_000, 2 * DAY_MS)),
+            expires=self.view.time + chance.choice((0, 1, 5000, 90_000, DAY_MS, 2 * DAY_MS)),
             slot=chance.randrange(1, 5),
             cap=chance.choice((1, 20_000, 10**6, (1 << 62) - 1)),
-            markets=chance.choice((0, 1, 2, 3, (1 << 62) - 1)),
+            markets=chance.choice((0, 1, 3, 3, (1 << 62) - 1)),
             reduce_only=int(self.some(0.3)),
             quote=chance.choice((1, 1, 1, 1, 0, 2, self.asset() & 65535)),
         )
@@ -195,11 +198,13 @@ class RandomRows:
     def of_account(self, account: int) -> bytes:
         """A row that an account may send."""
         makers = (
-            (self.place, 52), (self.amend, 14), (self.cancel, 8), (self.cancel_client, 6),
-            (self.cancel_all, 1), (self.transfer, 2), (self.withdraw, 2), (self.grant, 3),
-            (self.revoke, 1), (self.dead_man, 1), (self.settings, 1),
+            (self.place, 520), (self.amend, 140), (self.cancel, 60), (self.cancel_client, 40),
+            (self.cancel_all, 4), (self.transfer, 15), (self.withdraw, 15), (self.grant, 20),
+            (self.revoke, 8), (self.dead_man, 6), (self.settings, 10),
         )  # fmt: skip
         maker = self.chance.choices([m for m, _ in makers], [w for _, w in makers])[0]
+        if self.mood == "fill" and self.some(0.8):
+            maker = self.place
         return self.spoil(maker(account))
 
     def of_governance(self) -> bytes:
@@ -213,21 +218,22 @@ class RandomRows:
             return rows.market_status(0, market=chance.choice(sorted(view.halted)))
         taker = chance.choice((0, 1, 500, 2500, 100_000))
         number = chance.randrange(len(PARAMETERS))
-        value = chance.choice((*PARAMETERS[number], *[self.venue.parameters[number]] * 6))
+        value = chance.choice((*PARAMETERS[number], *[self.venue.parameters[number]] * 20))
         row: bytes = chance.choice((
-            lambda: rows.list_asset(chance.choice((1, 0x55534454, 0, 1 << 56)), chance.randrange(20)),
+            lambda: rows.list_asset(
+                chance.choice((1, 0x55534454, 0, 1 << 56)), chance.randrange(20)),
             self.listing,
             lambda: rows.fees(chance.randrange(5), taker, chance.choice((-taker, 0, 90, 100_000)),
                               market=market),
-            lambda: rows.market_status(int(self.some(0.5)), market=market),
-            lambda: rows.chain_status(int(self.some(0.5))),
+            lambda: rows.market_status(int(self.some(0.2)), market=market),
+            lambda: rows.chain_status(int(self.some(0.2))),
             lambda: rows.validators(chance.randrange(1, 6), *chance.sample(EDGES, 4)),
             lambda: rows.parameter(number, value if self.some(0.9) else 0),
             lambda: rows.tier(chance.randrange(len(view.owners) + 1), chance.randrange(5)),
             lambda: rows.market_limits(
                 chance.choice((0, terms.min_notional, 100)),
-                chance.choice((terms.band, terms.band, 50_000)),
-                chance.choice((terms.orders, terms.orders, 8)), market=market),
+                chance.choice((*[terms.band] * 9, 50_000)),
+                chance.choice((*[terms.orders] * 9, 8)), market=market),
             lambda: rows.governor(chance.choice((view.governor.address, (7, 7, 8), (0, 0, 0)))),
         ))()  # fmt: skip
         return row if row[0] == 33 else self.spoil(row)

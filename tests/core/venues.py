@@ -70,7 +70,12 @@ class Venue:
     table_slots: int = 64
     traders: int = 6
     withdraw_min: int = 5
-    accounts_with_funds: int = 1 << 20
+    poor: int = 0  # traders with one atom
+
+    @property
+    def funded(self) -> int:
+        """How many traders can trade: those before the poor."""
+        return self.traders - self.poor
 
     def rows(self) -> list[bytes]:
         """Genesis: assets, markets, deposits, tiers."""
@@ -79,7 +84,7 @@ class Venue:
             rows += market.rows(number)
         for trader in range(self.traders):
             funds = self.funds[trader % len(self.funds)]
-            if trader >= self.accounts_with_funds:
+            if trader >= self.funded:
                 rows.append(deposit(address(trader), 0, 1))
                 continue
             rows += [deposit(address(trader), asset, funds) for asset in range(3)]
@@ -96,6 +101,8 @@ TINY: Final = Venue(
     funds=(10**12, 10**9, 40_000),
     parameters=(16, 40_000, 1_000_000, 1_000_000, 4),
     table_slots=32,
+    traders=56,
+    poor=50,
 )
 PAGES: Final = Venue(
     "pages",
@@ -137,7 +144,7 @@ CROWD: Final = Venue(
     parameters=(50, 40_000, 1_000_000, 1_000_000, 16),
     accounts_max=2048,
     table_slots=32,
-    traders=1040,
-    accounts_with_funds=8,
+    traders=1300,
+    poor=1292,
 )
 VENUES: Final = {venue.name: venue for venue in (TINY, PAGES, WIDE, HUGE, CROWD)}

@@ -61,8 +61,9 @@ class Exchange:
         operate(self.memory.M, self.memory.S, row(*words), 0)
 
     def govern(self) -> None:
-        rows = [(layout.OP_LIST_ASSET, int.from_bytes(name, "big"), 2, 1) for name in
-                (b"USD\0\0\0\0", b"BTC\0\0\0\0", b"ETH\0\0\0\0")]  # fmt: skip
+        rows: list[tuple[int, ...]] = []
+        for name in (b"USD\0\0\0\0", b"BTC\0\0\0\0", b"ETH\0\0\0\0"):
+            rows.append((layout.OP_LIST_ASSET, int.from_bytes(name, "big"), 2, 1))
         for base, quote, price, pool, page, lot, tick in MARKETS:
             shape = base | quote << 8 | price << 16 | pool << 24 | page << 32
             rows.append((layout.OP_LIST_MARKET, shape, lot, tick, 0, 1 << 20, 1000 << 20, 0))
@@ -115,8 +116,8 @@ class Exchange:
             self.operate(layout.KEY_OWNER, account, layout.OP_DEADMAN, due)
         elif draw < 0.95:
             slot = rng.randrange(1, 5)
-            words = (0, 0, 900 + slot, 1 << 50, 1 << 40, 3, slot)
-            self.operate(layout.KEY_OWNER, account, layout.OP_GRANT, *words)
+            scope = (0, 0, 900 + slot, 1 << 50, 1 << 40, 3, slot)
+            self.operate(layout.KEY_OWNER, account, layout.OP_GRANT, *scope)
         elif draw < 0.97:
             to = rng.randrange(2, self.traders + 2)
             self.operate(layout.KEY_OWNER, account, layout.OP_TRANSFER, to, 1000, rng.randrange(3))
