@@ -33,13 +33,11 @@ class Reference:
 
     def __init__(self, library: Path, start: Start) -> None:
         self._twin: Final = CTwin(library, start.M, start.S)
-        self._height = 1
         self._events: Final = ctypes.create_string_buffer(EVENTS_BYTES)
 
     def rewind(self, start: Start) -> None:
         for which, data in (("M", start.M), ("S", start.S)):
             self._twin.memory(which).cast("B")[:] = data
-        self._height = 1
 
     def block(self, rows: bytes, batch: int) -> tuple[int, bytes]:
         """Nanoseconds and events of one block's rows in batches of `batch` bytes."""
@@ -57,11 +55,11 @@ class Reference:
         return spent
 
     def close_block(self) -> None:
-        self._height += 1
+        height = self._twin.memory("M")[layout.HEIGHT] + 1
         code = self._twin.library.rialto_bench_close(
             self._twin.vec("M"),
             self._twin.vec("S"),
-            ctypes.c_int64(self._height),
+            ctypes.c_int64(height),
             ctypes.c_int64(START_MS),
         )
         if code:
