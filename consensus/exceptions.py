@@ -10,7 +10,8 @@ never reused for another meaning.
 | 1000 - 1999 | `InvalidEncoding`  | bytes that are not the one canonical form     |
 | 2000 - 2999 | `InvalidSignature` | signatures, typed data, key material          |
 | 3000 - 3999 | `InvalidBlock`     | headers, bodies, receipts against the rules   |
-| 4000 - 4999 | `NotIncludable`    | a command group that no block may contain     |
+| 4000 - 4499 | `NotIncludable`    | a command group that no block may contain     |
+| 4500 - 4999 | `InvalidVote`      | validator sets, votes, quorum certificates    |
 | 5000 - 5499 | `InvalidProof`     | membership and non-membership proofs          |
 | 5500 - 5999 | `InvalidSnapshot`  | snapshots, exports, the integrity walk        |
 | 6000 - 6999 | `InvalidGenesis`   | genesis files                                 |
@@ -18,7 +19,7 @@ never reused for another meaning.
 | 9000 -      | `CoreFault`        | we broke our own rule: stop, undo, never vote |
 
 Refusals by state (no funds, no such order, ...) are not errors: the command is in the block, its
-nonce is spent and its event carries a refusal number below 1000 (`consensus/refusals.py`).
+nonce is spent and its event carries a refusal number below 1000 (docs/protocol/events.md).
 """
 
 from typing import Final
@@ -52,6 +53,10 @@ class InvalidBlock(ConsensusError):
 
 class NotIncludable(ConsensusError):
     """A command group that no valid block may contain."""
+
+
+class InvalidVote(ConsensusError):
+    """A validator set, vote, seal or certificate that does not hold."""
 
 
 class InvalidProof(ConsensusError):

@@ -72,6 +72,8 @@ VALIDATORS_MAX: Final = 256
 DEPOSITS_MAX: Final = 65_536
 KEY_BYTES: Final = 48
 """A compressed point of G1 of BLS12-381."""
+PROOF_BYTES: Final = 96
+"""A compressed point of G2."""
 BLS_PRIME: Final = int(
     "1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f624"
     "1eabfffeb153ffffb9feffffffffaaab",
@@ -128,6 +130,14 @@ class Market:
 
 
 @dataclass(frozen=True, slots=True)
+class Validator:
+    """A key and the proof that its holder knows the secret; `finality.validators` verifies it."""
+
+    key: bytes
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Deposit:
     owner: bytes
     asset: int
@@ -151,7 +161,7 @@ class Genesis:
     governor: bytes
     fee_account: bytes
     forks: Schedule
-    validators: tuple[bytes, ...]
+    validators: tuple[Validator, ...]
     assets: tuple[Asset, ...]
     markets: tuple[Market, ...]
     deposits: tuple[Deposit, ...]
@@ -159,7 +169,7 @@ class Genesis:
     @property
     def validators_hash(self) -> bytes:
         """SHA-256 over the keys, in order; of nothing for a chain that does not certify."""
-        return sha256(b"".join(self.validators)).digest()
+        return sha256(b"".join(one.key for one in self.validators)).digest()
 
     def market_name(self, market: int) -> str:
         terms = self.markets[market]
@@ -335,8 +345,13 @@ def _forks(field: Field) -> Schedule:
     return Schedule((Fork("canal", 0, *KNOWN["canal"]),))
 
 
-def _validator(field: Field) -> bytes:
+def _validator(field: Field) -> Validator:
     """A key in the compressed form; whether the point is of the right group, finality checks."""
+    part = field.members("key", "proof")
+    return Validator(_bls_key(part["key"]), part["proof"].data(PROOF_BYTES, "a BLS signature"))
+
+
+def _bls_key(field: Field) -> bytes:
     key = field.data(KEY_BYTES, "a compressed BLS public key")
     compressed, infinity = key[0] & 0x80, key[0] & 0x40
     x = int.from_bytes(key, "big") & ((1 << 381) - 1)
@@ -409,7 +424,7 @@ def _cross_faults(genesis: Genesis) -> Iterator[InvalidGenesis]:
         rule = "must be 0 where contract is zero: there is no L1 time to drift from"
         yield fault(DRIFT, "drift_max_ms", rule)
     yield from _repeated("assets", "symbol", [asset.symbol for asset in genesis.assets])
-    yield from _repeated("validators", "", genesis.validators)
+    yield from _repeated("validators", "key", [one.key for one in genesis.validators])
     pairs = [(terms.base, terms.quote) for terms in genesis.markets]
     yield from _repeated("markets", "quote", pairs)
     for i, terms in enumerate(genesis.markets):

@@ -24,6 +24,7 @@ FILES = sorted((ROOT / "genesis").glob("*.json"))
 MINIMAL = json.loads((ROOT / "genesis" / "minimal.json").read_text())
 MNEMONIC = "test test test test test test test test test test test junk"
 KEY = "0x8" + "1" * 95
+PROOF = "0x" + "11" * 96
 
 
 def faults_of(value: object) -> list[InvalidGenesis]:
@@ -43,6 +44,11 @@ def changed(path: str, value: object) -> Any:
         at = at[step]
     at[last] = value
     return file
+
+
+def validators(*keys: str) -> Any:
+    """MINIMAL with validators of these keys."""
+    return changed("validators", [{"key": key, "proof": PROOF} for key in keys])
 
 
 def bracketed(path: str) -> str:
@@ -224,11 +230,17 @@ RULES: list[tuple[str, object, int, str]] = [
     ("a fork of other rules", changed("forks.0.layout", 2), FORK_RULES, "forks"),
     ("a fork twice", changed("forks", [CANAL, CANAL]), FORK_ORDER, "forks"),
     ("drift without L1", changed("drift_max_ms", 1), law.DRIFT, "drift_max_ms"),
-    ("a validator twice", changed("validators", [KEY, KEY]), law.DUPLICATE, "validators[1]"),
-    ("an infinite key", changed("validators", ["0xc" + "0" * 95]), forms.FORM, "validators[0]"),
-    ("an uncompressed key", changed("validators", ["0x1" + "1" * 95]), forms.FORM, "validators[0]"),
-    ("a key above p", changed("validators", ["0x9" + "f" * 95]), forms.FORM, "validators[0]"),
-    ("a short key", changed("validators", [KEY[:-2]]), forms.FORM, "validators[0]"),
+    ("a validator twice", validators(KEY, KEY), law.DUPLICATE, "validators[1].key"),
+    ("an infinite key", validators("0xc" + "0" * 95), forms.FORM, "validators[0].key"),
+    ("an uncompressed key", validators("0x1" + "1" * 95), forms.FORM, "validators[0].key"),
+    ("a key above p", validators("0x9" + "f" * 95), forms.FORM, "validators[0].key"),
+    ("a short key", validators(KEY[:-2]), forms.FORM, "validators[0].key"),
+    (
+        "a short proof",
+        changed("validators", [{"key": KEY, "proof": PROOF[:-2]}]),
+        forms.FORM,
+        "validators[0].proof",
+    ),
     (
         "more assets than fit",
         changed("assets", [{**MINIMAL["assets"][0], "symbol": s} for s in ("USD", "BTC", *"CDE")]),
@@ -393,7 +405,7 @@ def test_the_parameters_stand_in_the_order_of_their_ids() -> None:
 def test_the_validators_hash_is_over_the_keys_in_order() -> None:
     other = KEY[:-1] + "2"
     for keys in ([], [KEY], [KEY, other], [other, KEY]):
-        genesis = law.parse(json.dumps(changed("validators", keys)).encode())
+        genesis = law.parse(json.dumps(validators(*keys)).encode())
         joined = b"".join(bytes.fromhex(key[2:]) for key in keys)
         assert genesis.validators_hash == sha256(joined).digest()
 

@@ -1,0 +1,1 @@
+"""Who certifies blocks: keys, votes and quorum certificates; pure, like all of the rules."""
