@@ -10,8 +10,6 @@ Trader `n` is account `n + 2` and is called by `n` everywhere.
 from typing import Final
 
 from core_rows import (
-    ROW,
-    ROW_BYTES,
     Address,
     Event,
     address,
@@ -222,7 +220,8 @@ class Exchange:
 
 def fills(events: list[Event]) -> list[tuple[int, int, int]]:
     """(maker handle, price, lots) of each trade."""
-    return [event.words[:3] for event in events if event.kind == layout.EVENT_TRADE]  # type: ignore[misc]
+    trades = (event.words for event in events if event.kind == layout.EVENT_TRADE)
+    return [(words[0], words[1], words[2]) for words in trades]
 
 
 def ends(events: list[Event]) -> list[tuple[int, int]]:
