@@ -1,13 +1,16 @@
 """One seeded run of all executors side by side, compared after every group and every block.
 
-What lives here: the comparisons, and the count of what the run reached. What must never live here:
-what a row means.
+What lives here: the comparisons. What must never live here: what a row means, or what there is to
+reach (`reached`).
 
 `BLOCK_FULL` counts dirty leaves, which the naive twin does not have: a group that is refused by
 that number is compared between the core and the C only, and the twin is not asked.
+
+A failure names the command that repeats it: `python tests/core/agreement.py VENUE SEED MESSAGES`.
 """
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,18 +21,18 @@ from core_rows import ROW_BYTES
 from exchange_view import ExchangeView
 from executors import Core, Executor, GeneratedC, Twin
 from random_groups import MESSAGES, RandomGroups, Sent
-from venues import CROWD, Venue
+from reached import Reached, count_group, count_housekeeping, table
+from venues import CROWD, VENUES, Venue
 
 from consensus import layout
 from consensus.state import snapshot
+from consensus.state.export import export, import_
 from consensus.state.memory import regions_of
 from consensus.state.tree import StateTree
 
 REBUILD_EVERY: Final = 4  # blocks; the rebuilt root costs as much as the block
 SNAPSHOT_EVERY: Final = 40
 UNDO_SHARE: Final = 0.1
-
-Reached = Counter[tuple[str, int | str]]
 
 
 class Disagreement(AssertionError):
@@ -38,12 +41,18 @@ class Disagreement(AssertionError):
 
 @dataclass
 class Run:
-    """A run over one venue. `modes` are the modes of the generated C to run beside."""
+    """A run over one venue. `modes` are the modes of the generated C to run beside.
+
+    `groups_max` bounds the signed groups of a block. `every_root`: after every block the root four
+    ways (see `_compare_roots`), instead of a rebuilt one now and then.
+    """
 
     venue: Venue
     seed: int
     modes: Sequence[str] = ()
     with_twin: bool = True
+    groups_max: int = 90
+    every_root: bool = False
     reached: Reached = field(default_factory=Counter)
     messages: int = 0
     blocks: int = 0
@@ -61,16 +70,27 @@ class Run:
         self.opened = (0, 0, 0)
 
     def fail(self, text: str) -> None:
-        where = f"venue {self.venue.name}, seed {self.seed}, block {self.blocks}"
-        raise Disagreement(f"{text}; {where}, message {self.messages}")
+        names = ",".join(self.modes) or "none"
+        twin = " twin" if self.with_twin else ""
+        arguments = f"{self.venue.name} {self.seed} {self.messages + 1} {self.groups_max}"
+        command = f"python tests/core/agreement.py {arguments} {names}{twin}"
+        raise Disagreement(f"{text}; block {self.blocks}; repeat it: {command}")
 
     def play(self, messages: int) -> None:
         """Run blocks until `messages` operations were sent."""
+        self.start()
+        while self.messages < messages:
+            self.block()
+
+    def start(self) -> None:
+        """Compare what genesis made; a crowd first arms its switches."""
         self._compare_images()
         if self.venue is CROWD:
             self._block(self._crowd())
-        while self.messages < messages:
-            self._block(self._some_groups())
+
+    def block(self) -> None:
+        """One random block."""
+        self._block(self._some_groups())
 
     def _crowd(self) -> Iterator[Sent]:
         for account in self.view.traders:
@@ -79,7 +99,7 @@ class Run:
     def _some_groups(self) -> Iterator[Sent]:
         for _ in range(self.chance.randrange(4)):
             yield self.groups.message()
-        for _ in range(self.chance.randrange(90)):
+        for _ in range(self.chance.randrange(self.groups_max)):
             yield self.groups.command()
 
     def _block(self, groups: Iterator[Sent]) -> None:
@@ -109,11 +129,12 @@ class Run:
             self._same_events(other, events, other.housekeeping(), b"")
         self.block_calls.append((b"", 0))
         self.block_events.append(events)
-        for event in self.view.hear_housekeeping(events):
-            self.reached["event", event.kind] += 1
-            self.reached["reason", event.reason] += 1
-            name = "switch" if event.reason == layout.REASON_DEADMAN else "sweep"
-            self.reached["case", name] += 1
+        count_housekeeping(self.reached, self.view.hear_housekeeping(events))
+        M = self.core.memory.M
+        first = layout.AT_SCHEDULES + layout.SCHEDULE_DUE
+        due = (M[first + 8 * n] for n in range(M[layout.SCHEDULES]))
+        if any(time <= M[layout.TIME] for time in due):
+            self.reached["case", "switch left unfinished"] += 1
 
     def _execute(self, sent: Sent) -> None:
         self.messages += len(sent.rows) // ROW_BYTES - 1
@@ -134,33 +155,9 @@ class Run:
             sent.key.spend(sent.nonce)
         else:
             self.view.l1_messages += 1
-        self._count(sent, events)
-
-    def _count(self, sent: Sent, events: bytes) -> None:
-        for op, event in self.view.learn(sent.rows, events, sent.kind):
-            self.reached["event", event.kind] += 1
-            if event.kind == layout.EVENT_REFUSED:
-                self.reached["refusal", event.reason] += 1
-                continue
-            self.reached["operation", op] += 1
-            if event.reason:
-                self.reached["reason", event.reason] += 1
-            if event.kind == layout.EVENT_RESTED:
-                self._note_price(event.market, event.words[1])
-            if event.kind == layout.EVENT_TRADE and event.flags & 2:
-                self.reached["case", "iceberg shows its next slice"] += 1
-            if op == layout.OP_AMEND and event.kind == layout.EVENT_REDUCED:
-                self.reached["case", "amend in place"] += 1
-            if op == layout.OP_AMEND and event.kind == layout.EVENT_RESTED:
-                self.reached["case", "amend goes to the back"] += 1
-            if op == layout.OP_AMEND and event.kind == layout.EVENT_TRADE:
-                self.reached["case", "amend takes"] += 1
-
-    def _note_price(self, market: int, price: int) -> None:
-        if market < len(self.venue.markets):
-            top = (1 << self.venue.markets[market].price_bits) - 2
-            if price in (1, top):
-                self.reached["case", "rests at the low end" if price == 1 else "at the top"] += 1
+        before = self.view.sequence
+        told = self.view.learn(sent.rows, events, sent.kind)
+        count_group(self.reached, self.venue, sent.rows, told, before)
 
     def _note_fullness(self) -> None:
         M = self.core.memory.M
@@ -227,15 +224,46 @@ class Run:
         root = memory.seal()
         for generated in self.generated:
             generated.seal()
-        if self.blocks % REBUILD_EVERY == 0:
-            regions = regions_of(memory.M)
-            tree = StateTree(regions, layout.LAYOUT_VERSION)
-            tree.rebuild(memory.view())
-            if tree.root() != root:
+        if self.every_root:
+            self._compare_roots(root)
+        elif self.blocks % REBUILD_EVERY == 0:
+            if self._rebuilt(memory.view()) != root:
                 self.fail("the incremental root is not the rebuilt one")
             if self.blocks % SNAPSHOT_EVERY == 0:
                 none = sha256(b"").digest()
                 facts = snapshot.Facts(layout.LAYOUT_VERSION, none, self.blocks, none, root)
-                data = b"".join(snapshot.write(regions, memory.view(), facts))
+                data = b"".join(snapshot.write(regions_of(memory.M), memory.view(), facts))
                 if bytes(snapshot.restore(data).memory) != self.core.image():
                     self.fail("a snapshot does not restore the image")
+
+    def _rebuilt(self, image: bytes | memoryview) -> bytes:
+        """The root of an image, from nothing but its words."""
+        tree = StateTree(regions_of(memoryview(image).cast("q")), layout.LAYOUT_VERSION)
+        tree.rebuild(image)
+        return tree.root()
+
+    def _compare_roots(self, root: bytes) -> None:
+        """The incremental root is the rebuilt one, that of import(export), and the twin's."""
+        memory = self.core.memory
+        if self._rebuilt(memory.view()) != root:
+            self.fail("the incremental root is not the rebuilt one")
+        for other in self.others:
+            if self._rebuilt(other.image()) != root:
+                self.fail(f"{other.name} has another root")
+        made = import_(export(memory))
+        if made.tree.root() != root or made.view() != memory.view():
+            self.fail("the export's import has another root or other words")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """VENUE SEED MESSAGES [GROUPS_MAX [MODE,MODE|none [twin]]]: one run; print what it reached."""
+    given = [*arguments, *("", "", "", "90", "plain", "")[len(arguments) :]]
+    venue, seed, messages, groups_max, modes, twin = given
+    chosen = () if modes == "none" else modes.split(",")
+    run = Run(VENUES[venue], int(seed), chosen, twin == "twin", int(groups_max))
+    run.play(int(messages))
+    print(table(run.reached))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -195,6 +195,4 @@ class GeneratedC:
 
 def twenty(words: Address) -> bytes:
     """An address as 20 bytes."""
-    return b"".join(
-        word.to_bytes(size, "big") for word, size in zip(words, (7, 7, 6), strict=True)
-    )
+    return b"".join(word.to_bytes(size, "big") for word, size in zip(words, (7, 7, 6), strict=True))

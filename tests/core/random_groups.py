@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from core_rows import Address, address, group
+from core_rows import Address, address, dead_man, group
 from exchange_view import ExchangeView, Key
 from random_rows import DAY_MS, MOODS, RandomRows
 from venues import Venue
@@ -94,7 +94,7 @@ class RandomGroups:
 
     def arming(self, account: int) -> Sent:
         """A group that arms the account's switch."""
-        return self.signed(account, 0, [self.rows.dead_man(account)])
+        return self.signed(account, 0, [dead_man(self.view.time + 1 + account)])
 
     def signed(self, account: int, kind: int, rows: Sequence[bytes]) -> Sent:
         chance, view = self.chance, self.view
@@ -120,9 +120,7 @@ class RandomGroups:
             phase = MESSAGES
         elif draw < 0.15:
             account = chance.choice((0, len(view.owners), -1, 1 << 30, 5))
-        data = group(
-            rows, account=account, signer=signer, nonce=nonce, expires=expires, key=kind
-        )
+        data = group(rows, account=account, signer=signer, nonce=nonce, expires=expires, key=kind)
         return Sent(self.bent(data), phase, kind, nonce, key)
 
     def bent(self, data: bytes) -> bytes:
