@@ -22,6 +22,7 @@ from node.ctwin import CTwin, build
 
 ROOT: Final = Path(consensus.proving.__file__).parents[2]
 ROOM: Final = 200_000  # words beyond genesis, for markets that a run lists
+LIBRARIES: Final = Path(tempfile.gettempdir()) / "rialto-ctwin"
 ENTRIES: Final = ("execute", "forget", "housekeeping", "open_block", "operate", "undo")
 
 
@@ -151,7 +152,7 @@ class Twin:
 @functools.cache
 def library(mode: str) -> Path:
     """The generated C of the core beside the sources, compiled once for a mode of node/ctwin."""
-    return build(ROOT, Path(tempfile.gettempdir()) / "rialto-ctwin", mode, entries=ENTRIES)
+    return build(ROOT, LIBRARIES, mode, entries=ENTRIES)
 
 
 class GeneratedC:
