@@ -167,5 +167,7 @@ class HostileRows:
             (self.flipped_bits, 0.15, COMMANDS),
             (self.command_words, 0.1, COMMANDS),
             (self.forged_headers, 0.1, COMMANDS),
-            (self.bent_messages, 0.1, MESSAGES),
+            (self.bent_messages, 0.08, MESSAGES),
+            (self.bent_messages, 0.01, COMMANDS),
+            (self.flipped_bits, 0.01, MESSAGES),
         ]

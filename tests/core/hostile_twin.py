@@ -4,6 +4,7 @@ What lives here: building and calling it. What must never live here: a group.
 """
 
 import ctypes
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -38,20 +39,22 @@ class Breach(AssertionError):
     """The core did to a hostile group what it must not."""
 
 
-def hostile_library() -> Path:
-    """The core in mode overflow with the driver; every lost bit and undefined result stops it."""
+def hostile_library(sources: Mapping[str, str] | None = None) -> Path:
+    """The core (or these sources) in mode overflow with the driver around it."""
     values = {name: getattr(layout, name) for name in CONSTANTS} | BOUNDS
     words = ", ".join(f"{name} = {value}" for name, value in values.items())
     driver = f"\nenum {{ {words} }};\n{DRIVER.read_text(encoding='utf-8')}"
-    return build(ROOT, LIBRARIES, "overflow", entries=ENTRIES, extra_c=driver)
+    return build(sources or ROOT, LIBRARIES, "overflow", entries=ENTRIES, extra_c=driver)
 
 
 class HostileTwin:
     """One state without a word to spare: an index outside of the regions is outside of memory."""
 
-    def __init__(self, image: bytes, scratch: bytes) -> None:
+    def __init__(
+        self, image: bytes, scratch: bytes, sources: Mapping[str, str] | None = None
+    ) -> None:
         self.image = image
-        self._twin = CTwin(hostile_library(), image, scratch)
+        self._twin = CTwin(hostile_library(sources), image, scratch)
 
     def answers(self, records: bytes, phase: int) -> bytes:
         """Two bytes for each record (see hostile.c). Raises `Breach`."""

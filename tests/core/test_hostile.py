@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 from agreement import Run
 from core_rows import ROW
+from executors import ROOT
 from hostile_rows import HostileRows
 from hostile_twin import RECORD_BYTES, HostileTwin, hostile_library
 from librt.vecs import vec
@@ -24,6 +25,7 @@ from venues import VENUES
 from consensus import layout
 from consensus.execute import execute, open_block
 from consensus.scratch import forget, undo
+from node.ctwin import core_sources
 
 PROCESSES = 2
 SEED = 31_337
@@ -75,7 +77,8 @@ def check_handles(run: Run, records: bytes, answers: bytes) -> None:
         header, row = ROW.iter_unpack(records[RECORD_BYTES * n : RECORD_BYTES * (n + 1)])
         if op == layout.OP_CANCEL or not row[0] >> 28 & 15:
             order = run.view.orders.get((row[0] >> 32, row[1]))
-            assert order is not None and order.account == header[1], (header, row)
+            owned = order is not None and order.account == header[1]
+            assert owned, f"not the owner's: {header}, {row}"
 
 
 def attack(name: str, seed: int, total: int, core_batches: int) -> Counter[tuple[str, int]]:
@@ -128,3 +131,42 @@ def test_hostile_groups_get_documented_answers_and_change_no_committed_word(
         print(f"accepted, and undone: {accepted:,}")
     assert answered.total() == each * len(names)
     assert len(answered) > 40
+
+
+OPERATIONS: Final = "consensus/matching/operations.py"
+ORDERS: Final = "consensus/matching/orders.py"
+OP_LINE: Final = "    op: i64 = read_i64_le(b, i) & 255\n"
+DAMAGES: Final = {
+    "a refusal that wrote": (OPERATIONS, OP_LINE, f"{OP_LINE}    M[HEIGHT] = why + op\n"),
+    "a committed word changed": (OPERATIONS, OP_LINE, f"{OP_LINE}    M[AT_ASSETS + 60] = why\n"),
+    "events after a refusal": (
+        OPERATIONS, OP_LINE, f"{OP_LINE}    refuse(M, S, why, op, 0, 0, 0, 0, 0)\n"
+    ),
+    "an index outside": (ORDERS, " or slot >= M[k + BOOK_POOL_MAX]", ""),
+    "not the owner's": (ORDERS, " & TERMS_ACCOUNT_MASK != account", " == -1"),
+}  # fmt: skip
+"""What is found: a file of the core, a line of it, and what makes it wrong."""
+
+
+@pytest.fixture(scope="module")
+def live() -> Run:
+    return live_run("wide")
+
+
+@pytest.mark.parametrize("found", DAMAGES)
+def test_a_core_with_one_line_broken_is_found_out(live: Run, found: str) -> None:
+    path, line, broken = DAMAGES[found]
+    sources = core_sources(ROOT)
+    assert sources[path].count(line) == 1
+    imports = "from consensus.layout import (\n"
+    text = sources[path].replace(imports, f"{imports}    AT_ASSETS,\n    HEIGHT,\n")
+    sources[path] = text.replace(line, broken)
+    scratch = bytes(memoryview(live.core.memory.S))
+    hostile = HostileRows(live, random.Random(SEED))
+    with pytest.raises(AssertionError, match=found):
+        twin = HostileTwin(live.core.image(), scratch, sources)
+        for make, _, phase in hostile.kinds():
+            records = b"".join(islice(make(), BATCH))
+            answers = twin.answers(records, phase)
+            assert twin.is_unchanged(), "a committed word changed"
+            check_handles(live, records, answers)
