@@ -31,7 +31,7 @@ from consensus.block import (
     groups,
 )
 from consensus.chain import State, listing_words, validators_hash
-from consensus.exceptions import CoreFault, InvalidBlock, NotIncludable
+from consensus.exceptions import ConsensusError, CoreFault, InvalidBlock, NotIncludable
 from consensus.execute import PHASE_COMMANDS
 from consensus.sealing import Outcome, commit, results_of, roll_back
 from consensus.streams import bytes_root
@@ -40,11 +40,13 @@ from consensus.transition import (
     begin,
     check_drift,
     check_header,
+    check_idle,
     run,
     run_messages,
 )
 
 LISTING_ROOM: Final = 3020
+PROPOSAL_CLOSED: Final = 9205
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,12 @@ class Proposal:
     ) -> None:
         """Open a block with these L1 messages; `listing_room` words for markets it may list.
 
-        Raises `InvalidBlock` or `NotIncludable`; the state is then as it was.
+        Raises `InvalidBlock`, `NotIncludable` or `CoreFault`; the state is then as it was.
         """
         self._state = state
         self._messages = messages
         self._header = _unsealed(state, opening)
+        check_idle(state.memory)
         check_header(state, self._header)
         self._context = context_of(state)
         self._groups = sum(1 for _ in groups(messages))
@@ -90,11 +93,15 @@ class Proposal:
         try:
             begin(memory, self._header.height, opening.time, opening.l1_number)
             _, events = run_messages(memory, messages)
-        except BaseException:
+        except BaseException as error:
             roll_back(memory)
-            raise
+            if isinstance(error, ConsensusError) or not isinstance(error, Exception):
+                raise
+            text = f"the core failed on the L1 messages ({error!r}); stop and raise an alarm"
+            raise CoreFault(CORE_EXCEPTION, text) from error
         self._events = [events]
         self._note_grants(events)
+        self._is_open = True
 
     def add(self, verified: VerifiedGroup) -> bytes:
         """Execute the group; its events.
@@ -102,6 +109,7 @@ class Proposal:
         Raises `NotIncludable`, or `InvalidBlock` where it must wait for another block: nothing of
         it is then in the block. Raises `CoreFault` after undoing the whole block.
         """
+        self._check_open()
         group = verified.group
         memory = self._state.memory
         if self._rows + 1 + group.size > ROWS_MAX:
@@ -119,8 +127,10 @@ class Proposal:
             events = run(memory, rows, PHASE_COMMANDS)
         except NotIncludable:
             raise
-        except Exception as error:
+        except BaseException as error:
             self.abandon()
+            if not isinstance(error, Exception):
+                raise
             text = f"the core failed on {group!r} ({error!r}); drop it and raise an alarm"
             raise CoreFault(CORE_EXCEPTION, text) from error
         self._note_grants(events)
@@ -133,6 +143,7 @@ class Proposal:
 
     def seal(self) -> tuple[Block, Outcome]:
         """Finish the block and make it the head."""
+        self._check_open()
         state = self._state
         events = b"".join(self._events)
         commands, signatures = b"".join(self._commands), b"".join(self._signatures)
@@ -151,17 +162,24 @@ class Proposal:
                 sequence=results.sequence,
             )
             hashed = block_hash(header)
-        except Exception:
+        except BaseException:
             self.abandon()
             raise
+        self._is_open = False
         commit(state.memory)
         state.head, state.head_hash = header, hashed
         outcome = Outcome(hashed, events, results.withdrawals, results.commands)
         return Block(header, self._messages, commands, signatures), outcome
 
     def abandon(self) -> None:
-        """Take the block back: the state is as it was before it was opened."""
-        roll_back(self._state.memory)
+        """Take the block back: the state is as it was before it was opened. Twice is once."""
+        if self._is_open:
+            self._is_open = False
+            roll_back(self._state.memory)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise CoreFault(PROPOSAL_CLOSED, "this block was sealed or abandoned; open another")
 
     def _note_grants(self, events: bytes) -> None:
         self._granted.extend((grant.account, grant.slot) for grant in grants_in(events))

@@ -53,6 +53,7 @@ COMMANDS: Final = 3017
 SEQUENCE: Final = 3018
 CORE_EXCEPTION: Final = 9202
 CORE_STOPPED: Final = 9203
+BLOCK_OPEN: Final = 9204
 
 AHEAD_MAX_MS: Final = 86_400_000
 DRIFTING: Final = (
@@ -85,10 +86,12 @@ FAULTS: Final = {
 def apply_block(state: State, block: Block, recover: Recover = recover_many) -> Outcome:
     """Check `block` on top of the head and make it the head.
 
-    Raises `InvalidBlock` 3001 .. 3018, `NotIncludable` 4001 .. 4015 or `CoreFault` 9202; the state
-    is then as it was, to the last word. Several faults: the first in the order of blocks.md.
+    Raises `InvalidBlock` 3001 .. 3018, `NotIncludable` 4001 .. 4015 or `CoreFault` 9202 .. 9204;
+    the state is then as it was, to the last word. An interrupt takes the block back as well.
+    Several faults: the first in the order of blocks.md.
     """
     header = block.header
+    check_idle(state.memory)
     check_header(state, header)
     operations = check_body(block)
     check_body_roots(block)
@@ -105,16 +108,22 @@ def apply_block(state: State, block: Block, recover: Recover = recover_many) -> 
         results = results_of(state, block.messages, events, operations)
         check_results(header, results)
         hashed = block_hash(header)
-    except ConsensusError:
+    except BaseException as error:
         roll_back(memory)
-        raise
-    except Exception as error:
-        roll_back(memory)
+        if isinstance(error, ConsensusError) or not isinstance(error, Exception):
+            raise
         text = f"the core failed in block {header.height} ({error!r}); stop, do not vote"
         raise CoreFault(CORE_EXCEPTION, text) from error
     commit(memory)
     state.head, state.head_hash = header, hashed
     return Outcome(hashed, events, results.withdrawals, operations)
+
+
+def check_idle(memory: Memory) -> None:
+    """9204: a block that is open on this memory would be mixed with the new one."""
+    if memory.S[layout.S_DIRTY]:
+        text = "another block is open on this state; seal or abandon it first"
+        raise CoreFault(BLOCK_OPEN, text)
 
 
 def check_header(state: State, header: Header) -> None:
