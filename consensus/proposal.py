@@ -142,7 +142,7 @@ class Proposal:
         return events
 
     def seal(self) -> tuple[Block, Outcome]:
-        """Finish the block and make it the head."""
+        """Finish the block and make it the head; whatever is raised, it was taken back."""
         self._check_open()
         state = self._state
         events = b"".join(self._events)
@@ -162,9 +162,12 @@ class Proposal:
                 sequence=results.sequence,
             )
             hashed = block_hash(header)
-        except BaseException:
+        except BaseException as error:
             self.abandon()
-            raise
+            if isinstance(error, ConsensusError) or not isinstance(error, Exception):
+                raise
+            text = f"sealing failed ({error!r}); stop and raise an alarm"
+            raise CoreFault(CORE_EXCEPTION, text) from error
         self._is_open = False
         commit(state.memory)
         state.head, state.head_hash = header, hashed

@@ -69,6 +69,7 @@ class SignedChain:
         self.leader = genesis_state(self.genesis)
         self.follower = genesis_state(self.genesis)
         self.nonces: Counter[tuple[int, int]] = Counter()
+        self.governor = "governor"
         self.queued = 0  # L1 messages written so far
         self.blocks: list[Block] = []
 
@@ -77,7 +78,7 @@ class SignedChain:
     def group(
         self,
         account: int,
-        rows: Sequence[bytes] | bytes,
+        rows: Sequence[bytes],
         *,
         key: int = KEY_OWNER,
         signer: str | None = None,
@@ -87,7 +88,7 @@ class SignedChain:
         """A group of `account`, signed by `signer` (the account's owner, or its session key)."""
         if signer is None:
             signer = owner(account) if key == KEY_OWNER else f"session {account} {key}"
-            signer = "governor" if key == KEY_GOVERNANCE else signer
+            signer = self.governor if key == KEY_GOVERNANCE else signer
         if nonce is None:
             self.nonces[account, key] += 1
             nonce = self.nonces[account, key]
@@ -137,9 +138,10 @@ class SignedChain:
     ) -> tuple[Block, Outcome]:
         """The leader's next block with these groups; it is the leader's head then."""
         room = how.pop("listing_room", 0)
+        groups = self.verified(signed)
         proposal = Proposal(self.leader, self.opening(**how), messages, room)
         try:
-            for group in self.verified(signed):
+            for group in groups:
                 proposal.add(group)
         except ConsensusError:
             proposal.abandon()

@@ -6,6 +6,7 @@ they were, and the honest block of the same height must still apply.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -97,9 +98,7 @@ def body(**parts: Callable[[bytes], bytes]) -> Change:
     """Parts of the body changed, and the roots made to fit."""
 
     def change(block: Block, _: SignedChain) -> Block:
-        changed: dict[str, Any] = {
-            name: make(getattr(block, name)) for name, make in parts.items()
-        }
+        changed: dict[str, Any] = {name: make(getattr(block, name)) for name, make in parts.items()}
         return rooted(replace(block, **changed))
 
     return change
@@ -112,9 +111,7 @@ def same_number_other_hash(block: Block, chain: SignedChain) -> Block:
 
 def same_number_other_time(block: Block, chain: SignedChain) -> Block:
     head = chain.follower.head
-    return altered(
-        block, l1_number=head.l1_number, l1_time=head.l1_time + 1, l1_hash=head.l1_hash
-    )
+    return altered(block, l1_number=head.l1_number, l1_time=head.l1_time + 1, l1_hash=head.l1_hash)
 
 
 ROOT = b"\5" * 32
@@ -521,12 +518,15 @@ class Broken(Exception):
     """Not an error of ours."""
 
 
-@pytest.mark.parametrize("at", ["messages", "housekeeping", "third group", "results"])
+@pytest.mark.parametrize("at", ["messages", "housekeeping", "commands", "results"])
 @pytest.mark.parametrize("kind", [Broken, IndexError, MemoryError, KeyboardInterrupt])
-def test_an_exception_inside_a_block_is_undone_and_reported_and_the_next_block_applies(
-    chain: SignedChain, monkeypatch: pytest.MonkeyPatch, at: str, kind: type[BaseException]
+def test_an_exception_inside_a_block_is_undone_and_reported(
+    shared: tuple[SignedChain, Block],
+    monkeypatch: pytest.MonkeyPatch,
+    at: str,
+    kind: type[BaseException],
 ) -> None:
-    block = honest(chain)
+    chain, block = shared
     calls = 0
 
     def failing(real: Callable[..., Any], on_call: int) -> Callable[..., Any]:
@@ -543,7 +543,7 @@ def test_an_exception_inside_a_block_is_undone_and_reported_and_the_next_block_a
     name, on_call = {
         "messages": ("execute", 1),
         "housekeeping": ("housekeeping", 1),
-        "third group": ("execute", 2),
+        "commands": ("execute", 2),
         "results": ("results_of", 1),
     }[at]
     with monkeypatch.context() as patch:
@@ -557,6 +557,15 @@ def test_an_exception_inside_a_block_is_undone_and_reported_and_the_next_block_a
         assert caught.value.number == transition.CORE_EXCEPTION
         assert "do not vote" in caught.value.text and kind.__name__ in caught.value.text
         assert isinstance(caught.value.__cause__, kind)
+
+
+def test_after_a_fault_of_the_core_the_honest_block_applies(
+    chain: SignedChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = honest(chain)
+    with monkeypatch.context() as patch:
+        patch.setattr(transition, "results_of", lambda *_: 1 // 0)
+        assert refused(chain, block).number == transition.CORE_EXCEPTION
     assert apply_block(chain.follower, block).hash == chain.leader.head_hash
 
 
@@ -570,6 +579,12 @@ def test_a_core_that_makes_no_progress_is_a_fault_and_no_endless_loop(
     apply_block(chain.follower, block)
 
 
+def answer(
+    addresses: list[bytes | None], pairs: Sequence[tuple[bytes, bytes]]
+) -> list[bytes | None]:
+    return addresses
+
+
 def test_a_recovery_that_fails_leaves_the_state_as_it_was(chain: SignedChain) -> None:
     block = honest(chain)
 
@@ -580,10 +595,11 @@ def test_a_recovery_that_fails_leaves_the_state_as_it_was(chain: SignedChain) ->
     with pytest.raises(CoreFault):
         apply_block(chain.follower, block, recover)
     assert fingerprint(chain.follower) == before
-    for short in ([], [None, None], [address(owner(A))]):
-        with pytest.raises(InvalidBlock) as caught:
-            apply_block(chain.follower, block, lambda pairs, short=short: list(short))
-        assert caught.value.number == 3010
+    shorts: list[list[bytes | None]] = [[], [None, None], [address(owner(A))]]
+    for short in shorts:
+        with pytest.raises(InvalidBlock) as refusal:
+            apply_block(chain.follower, block, partial(answer, short))
+        assert refusal.value.number == 3010
     apply_block(chain.follower, block)
 
 
