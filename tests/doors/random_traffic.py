@@ -52,7 +52,7 @@ class RandomTraffic:
         rng = self.chance
         self.clients += 1
         side, lots = rng.getrandbits(1), rng.randrange(1, 900)
-        price = MIDDLE + int(rng.gauss(0, 120)) + (10 if side else -10)
+        price = MIDDLE + int(rng.gauss(0, 25)) + (5 if side else -5)
         how: dict[str, Any] = {"stp": rng.randrange(5)}
         draw = rng.random()
         if draw < 0.15:
