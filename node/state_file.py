@@ -14,7 +14,7 @@ from librt.vecs import vec
 from mypy_extensions import i64
 
 from consensus.exceptions import InvalidSnapshot
-from consensus.layout import LAYOUT_VERSION
+from consensus.layout import HEIGHT, LAYOUT_VERSION
 from consensus.state.memory import Memory
 from consensus.state.shape import market_offsets, read_shapes, read_sizes
 from consensus.state.snapshot import BAD_REGIONS, WORDS_MAX, Facts, restore, write
@@ -22,6 +22,7 @@ from consensus.state.tree import Region
 from node.exceptions import NodeError
 
 FOREIGN_LAYOUT: Final = 7200
+WRONG_HEIGHT: Final = 7202
 
 
 def facts_of(memory: Memory, height: int, genesis_hash: bytes, block_hash: bytes) -> Facts:
@@ -38,7 +39,7 @@ def read_snapshot(path: Path, words_max: int = WORDS_MAX) -> tuple[Facts, Memory
     """The facts and the memory of a snapshot whose root has been rebuilt and compared.
 
     InvalidSnapshot 55xx for damage, 5700 for a state without shape; NodeError 7200 for a state of
-    another layout version.
+    another layout version, 7202 for one at another height than the file says.
     """
     restored = restore(path.read_bytes(), words_max)
     if restored.facts.layout_version != LAYOUT_VERSION:
@@ -50,6 +51,10 @@ def read_snapshot(path: Path, words_max: int = WORDS_MAX) -> tuple[Facts, Memory
     words = memoryview(restored.memory).cast("q")
     if shape_of(words) != restored.regions:
         raise InvalidSnapshot(BAD_REGIONS, "the regions are not those that the state describes")
+    height = restored.facts.height
+    if words[HEIGHT] != height:
+        text = f"{path} says that its state is at height {height}, which is at {words[HEIGHT]}"
+        raise NodeError(WRONG_HEIGHT, f"{text}; do not trust who wrote it")
     return restored.facts, Memory(vec[i64](words), restored.tree)
 
 

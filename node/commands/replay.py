@@ -18,13 +18,14 @@ from node.commands import add_json_argument, print_report
 from node.exceptions import NodeError
 from node.flow.bitstamp import Flow, Message, fills_digest, read_flow
 from node.flow.fetch import fetch_sample
-from node.flow.orders import read_lines
+from node.flow.orders import FLOW_LINE, check_wallets, read_lines
 from node.flow.replay import Replay
 from node.flow.wallets import Signatures
 from node.progress import progress
 
 FLOW_EMPTY: Final = 7107
 BLOCK_MESSAGES: Final = 7108
+UNTIL: Final = 7109
 
 BITSTAMP: Final = "bitstamp"
 BLOCK_MESSAGES_MAX: Final = 20_000
@@ -57,6 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 < size <= BLOCK_MESSAGES_MAX:
         text = f"{size} messages to a block: give 1 to {BLOCK_MESSAGES_MAX}"
         raise NodeError(BLOCK_MESSAGES, text)
+    if arguments.until is not None and arguments.until < 1:
+        raise NodeError(UNTIL, f"--until {arguments.until}: give 1 or more, or leave it out")
+    check_wallets(arguments.wallets)
     flow = load(arguments.flow)
     messages = flow.messages[: arguments.until]
     if not messages:
@@ -82,7 +86,11 @@ def load(name: str) -> Flow:
     if name == BITSTAMP:
         return read_flow(fetch_sample())
     with Path(name).open(encoding="utf-8") as file:
-        return Flow(list(read_lines(file)), [], ())
+        try:
+            return Flow(list(read_lines(file)), [], ())
+        except UnicodeDecodeError as error:
+            text = f"{name} is no text in UTF-8, so no flow in JSON lines: {error}"
+            raise NodeError(FLOW_LINE, text) from error
 
 
 def report_of(replay: Replay, messages: Sequence[Message]) -> dict[str, object]:

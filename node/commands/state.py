@@ -7,7 +7,7 @@ height, block hash) is the writer's word; compare the state root with a certifie
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from consensus.chain import genesis_state
 from consensus.genesis import parse
@@ -15,9 +15,13 @@ from consensus.layout import BUY, HEIGHT, SELL
 from consensus.state.export import export, import_
 from consensus.state.integrity import statistics, walk
 from consensus.state.memory import Memory
-from consensus.state.proof import Proof
+from consensus.state.proof import Proof, decode
 from consensus.state.snapshot import Facts
 from consensus.state.statements import (
+    AccountFacts,
+    BalanceFacts,
+    LevelFacts,
+    OrderFacts,
     prove_account,
     prove_balance,
     prove_client_order,
@@ -37,11 +41,13 @@ BAD_ARGUMENT: Final = 7201
 SIDES: Final = {"buy": BUY, "sell": SELL}
 NO_HASH: Final = "0x" + "00" * 32
 
+Answer: TypeAlias = AccountFacts | BalanceFacts | OrderFacts | LevelFacts
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     add_verify(actions.add_parser("verify", help="rebuild the root, walk every law, count"))
-    add_proof(actions.add_parser("proof", help="prove one statement about a state"))
+    add_proof(actions.add_parser("proof", help="prove one statement, or check a proof of one"))
     add_snapshot(actions.add_parser("snapshot", help="the state a genesis file makes"))
     add_export(actions.add_parser("export", help="a state's records, without indexes"))
     add_import(actions.add_parser("import", help="a snapshot of an export"))
@@ -62,6 +68,9 @@ def add_proof(action: argparse.ArgumentParser) -> None:
     question.add_argument("--client-order", nargs=2, metavar=("ADDRESS", "CLIENT_ID"))
     question.add_argument("--level", nargs=3, metavar=("MARKET", "buy|sell", "PRICE"))
     action.add_argument("--out", metavar="PROOF", type=Path, help="write the proof's bytes here")
+    action.add_argument(
+        "--root", metavar="HEX", help="FILE is a proof: check it against this state root"
+    )
     add_json_argument(action)
     action.set_defaults(act=proof)
 
@@ -112,55 +121,84 @@ def verify(arguments: argparse.Namespace) -> int:
     return 1 if findings else 0
 
 
+class Question(NamedTuple):
+    """A statement: how its proof is made from a memory, and read under a root."""
+
+    statement: str
+    prove: Callable[[Memory], Proof]
+    verify: Callable[[bytes, bytes], Answer | None]
+
+
 def proof(arguments: argparse.Namespace) -> int:
-    facts, memory = read_snapshot(arguments.file)
-    statement, proven, answer = asked(arguments, memory, facts.state_root)
-    data = proven.encode()
+    """What is printed as the answer was read out of the proof's bytes, as a verifier reads it."""
+    asked = question(arguments)
+    if arguments.root is not None:
+        root, data = hexadecimal(arguments.root, 32), arguments.file.read_bytes()
+    else:
+        facts, memory = read_snapshot(arguments.file)
+        root, data = facts.state_root, asked.prove(memory).encode()
+    answer = asked.verify(root, data)
     report: dict[str, object] = {
-        "statement": statement,
-        "state_root": "0x" + facts.state_root.hex(),
-        "answer": answer,
-        "leaves": len(proven.indexes),
+        "statement": asked.statement,
+        "state_root": "0x" + root.hex(),
+        "answer": described_answer(answer) if answer else None,
+        "leaves": len(decode(data).indexes),
         "proof_bytes": len(data),
     }
     if arguments.out:
         write_whole(arguments.out, [data])
-    else:
+    elif arguments.root is None:
         report["proof"] = "0x" + data.hex()
-    print_report(report, as_json=arguments.json)
+    if arguments.json:
+        print_report(report, as_json=True)
+    else:
+        words = "absent"
+        if answer:
+            words = ", ".join(f"{name} {word}" for name, word in described_answer(answer).items())
+        print_report(report | {"answer": words}, as_json=False)
     return 0
 
 
-def asked(
-    arguments: argparse.Namespace, memory: Memory, root: bytes
-) -> tuple[str, Proof, dict[str, object] | None]:
-    """The statement asked for, its proof, and what a verifier reads out of the proof's bytes."""
-    if arguments.account:
+def described_answer(answer: Answer) -> dict[str, object]:
+    facts: dict[str, object] = answer._asdict()
+    if "handle" in facts:  # handles are strings in JSON: they do not fit a double
+        facts["handle"] = str(facts["handle"])
+    return facts
+
+
+def question(arguments: argparse.Namespace) -> Question:
+    """The one question on the command line. NodeError 7201 for words that ask nothing."""
+    if arguments.account is not None:
         owner = address(arguments.account)
-        proven = prove_account(memory, owner)
-        account = verify_account(root, proven.encode(), owner)
-        return "account", proven, account and account._asdict()
+        return Question(
+            "account", lambda m: prove_account(m, owner), lambda r, d: verify_account(r, d, owner)
+        )
     if arguments.balance:
         owner, asset = address(arguments.balance[0]), integer(arguments.balance[1])
-        proven = prove_balance(memory, owner, asset)
-        return "balance", proven, verify_balance(root, proven.encode(), owner, asset)._asdict()
+        return Question(
+            "balance",
+            lambda m: prove_balance(m, owner, asset),
+            lambda r, d: verify_balance(r, d, owner, asset),
+        )
     if arguments.level:
         market, side, price = arguments.level
         if side not in SIDES:
             raise NodeError(BAD_ARGUMENT, f"{side!r} is not a side; write buy or sell")
         place = integer(market), SIDES[side], integer(price)
-        proven = prove_level(memory, *place)
-        return "level", proven, verify_level(root, proven.encode(), *place)._asdict()
+        return Question(
+            "level", lambda m: prove_level(m, *place), lambda r, d: verify_level(r, d, *place)
+        )
     if arguments.order:
-        market, handle = map(integer, arguments.order)
-        proven = prove_order(memory, market, handle)
-        order = verify_order(root, proven.encode(), market, handle)
-    else:
-        owner, client = address(arguments.client_order[0]), integer(arguments.client_order[1])
-        proven = prove_client_order(memory, owner, client)
-        order = verify_client_order(root, proven.encode(), owner, client)
-    # handles are strings in JSON: they do not fit a double
-    return "order", proven, order and order._asdict() | {"handle": str(order.handle)}
+        name = integer(arguments.order[0]), integer(arguments.order[1])
+        return Question(
+            "order", lambda m: prove_order(m, *name), lambda r, d: verify_order(r, d, *name)
+        )
+    owner, client = address(arguments.client_order[0]), integer(arguments.client_order[1])
+    return Question(
+        "order",
+        lambda m: prove_client_order(m, owner, client),
+        lambda r, d: verify_client_order(r, d, owner, client),
+    )
 
 
 def snapshot(arguments: argparse.Namespace) -> int:

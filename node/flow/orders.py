@@ -59,13 +59,17 @@ class Placed(NamedTuple):
     client: int
 
 
+def check_wallets(wallets: int) -> None:
+    """Raise `NodeError` 7106 for a number of wallets that no flow can be spread over."""
+    if not WALLETS_MIN <= wallets <= WALLETS_MAX:
+        raise NodeError(WALLET_COUNT, f"{wallets} wallets: give {WALLETS_MIN} to {WALLETS_MAX}")
+
+
 class Translator:
     """Messages to rows, one by one in order; it remembers which orders have a table slot."""
 
     def __init__(self, wallets: int, terms: Terms) -> None:
-        if not WALLETS_MIN <= wallets <= WALLETS_MAX:
-            text = f"{wallets} wallets: give {WALLETS_MIN} to {WALLETS_MAX}"
-            raise NodeError(WALLET_COUNT, text)
+        check_wallets(wallets)
         self._terms = terms
         self._makers = wallets - max(1, wallets // 4)
         self._free = [list(range(terms.table_slots))[::-1] for _ in range(wallets)]
@@ -151,7 +155,7 @@ def _read_line(number: int, line: str) -> Message:
             quantity=given.get("quantity", 0),
             post_only=given.get("post_only", False),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _bad_line(number, f"{type(error).__name__} {error}") from error
     integers = (message.time_ms, message.order, message.price_cents, message.quantity)
     if any(type(value) is not int or not 0 <= value <= INTEGER_MAX for value in integers):
