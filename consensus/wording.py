@@ -16,7 +16,7 @@ carried and refused like others. Text is ASCII and short enough for every value 
 | cancel, by client id, all | cancel order / all orders | its name | | | | which |
 | transfer, withdraw, deposit | the same | | | | atoms | asset, receiver |
 | grant, revoke, dead-man, settings | the same | | | | | all fields |
-| governance | the same | its name | | | | words 1..6 |
+| governance | the same | its name | | | | words 1..7; the governor's address |
 """
 
 from struct import Struct
@@ -100,7 +100,9 @@ def render(row: bytes, names: Names) -> Operation:
         return _funds(row, words, op, names)
     if op in GOVERNANCE:
         shown = names.market(market) if op in OF_MARKET else ""
-        terms = f"words {' '.join(map(str, words[1:7]))}"
+        terms = f"words {' '.join(map(str, words[1:]))}"
+        if op == layout.OP_GOVERNOR:
+            terms = f"to {_address(words[1:4])}"
         return Operation(GOVERNANCE[op], shown, "", 0, 0, terms, row)
     return _account(row, words, op, names)
 

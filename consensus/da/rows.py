@@ -150,16 +150,17 @@ class Walk:
         if is_message:
             is_known = key in (KEY_DEPOSIT, KEY_FORCED)
             nonce = self._message_nonce = code(NONCE, nonce, self._message_nonce + 1)
-            is_known &= expires == 0
+            is_known &= expires == 0 and nonce >= 0  # places in the L1 queue count from 0
             signer = [code(SIGNER, part) for part in signer]
             is_known &= all(0 <= s < end for s, end in zip(signer, SIGNER_ENDS, strict=True))
         else:
             is_known = 0 <= key <= SESSION_KEYS_MAX or key == KEY_GOVERNANCE
             nonce = party.nonce = code(NONCE, nonce, party.nonce + 1)
+            is_known &= nonce > 0
             expires = code(EXPIRES, expires, time)
             signer = [0, 0, 0]
         is_known &= not (header[7] or header[0] & 255 or header[0] >> 24)
-        is_known &= 0 <= account < ACCOUNT_END and 0 < nonce < TIME_NEVER
+        is_known &= 0 <= account < ACCOUNT_END and nonce < TIME_NEVER
         if not (is_known and 0 < count <= GROUP_OPERATIONS_MAX):
             text = "a group header outside its shape: key, count, account, nonce or signer"
             raise InvalidPayload(GROUP_SHAPE, text, account=account, key=key, count=count)

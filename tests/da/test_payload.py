@@ -50,12 +50,13 @@ def message_group(key: int, account: int, nonce: int, ops: Sequence[tuple[int, .
 
 accounts = st.sampled_from([0, 1, 2, 900, (1 << 53) - 1])
 nonces = st.one_of(st.integers(1, 5), st.integers(1, (1 << 53) - 1))
+places = st.one_of(st.just(0), nonces)  # in the L1 queue
 commands = st.lists(
     st.builds(command_group, st.sampled_from([0, 1, 4, 253]), accounts, nonces, words, row_lists),
     max_size=4,
 )
 messages = st.lists(
-    st.builds(message_group, st.sampled_from([254, 255]), accounts, nonces, row_lists), max_size=2
+    st.builds(message_group, st.sampled_from([254, 255]), accounts, places, row_lists), max_size=2
 )
 
 

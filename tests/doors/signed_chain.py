@@ -46,9 +46,11 @@ def owner(account: int) -> str:
     return f"owner {account}"
 
 
-def genesis_of(**changes: Any) -> Genesis:
+def genesis_value(**changes: Any) -> dict[str, Any]:
     """`genesis/minimal.json` with known wallets; `changes` replace members or parameters."""
-    value = json.loads(resources.files("genesis").joinpath("minimal.json").read_text("ascii"))
+    value: dict[str, Any] = json.loads(
+        resources.files("genesis").joinpath("minimal.json").read_text("ascii")
+    )
     value["governor"] = "0x" + address("governor").hex()
     value["fee_account"] = "0x" + address("fee").hex()
     value["deposits"] = [
@@ -58,7 +60,11 @@ def genesis_of(**changes: Any) -> Genesis:
     ]
     for name, change in changes.items():
         (value["parameters"] if name in value["parameters"] else value)[name] = change
-    return parse(json.dumps(value).encode("ascii"))
+    return value
+
+
+def genesis_of(**changes: Any) -> Genesis:
+    return parse(json.dumps(genesis_value(**changes)).encode("ascii"))
 
 
 class SignedChain:
