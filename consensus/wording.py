@@ -54,32 +54,47 @@ OF_MARKET: Final = (layout.OP_FEES, layout.OP_MARKET_STATUS, layout.OP_MARKET_LI
 class Names:
     """Symbols of assets and "BASE-QUOTE" of markets that the state has now, looked up when asked.
 
-    What is listed later keeps its number, even if `M` goes on.
+    What is listed later keeps its number, even if `M` goes on. A symbol or pair that an earlier
+    asset or market has is shown with the number too: a name alone always means the first.
     """
 
-    __slots__ = ("_M", "_assets", "_markets")
+    __slots__ = ("_M", "_assets", "_first", "_markets")
 
     def __init__(self, M: vec[i64]) -> None:
         self._M = M
         self._assets = int(M[layout.ASSETS])
         self._markets = int(M[layout.MARKETS])
+        self._first: dict[tuple[int, int], int] = {}
 
     def asset(self, number: int) -> str:
         if not 0 <= number < self._assets:
             return f"asset {number}"
-        word = int(self._M[layout.AT_ASSETS + number * 16 + layout.ASSET_SYMBOL])
+        word = self._symbol(number)
         text = word.to_bytes(7, "big").rstrip(b"\0")
-        return text.decode("ascii") if text.isalnum() else f"asset {number}"
+        if not text.isalnum():
+            return f"asset {number}"
+        is_first = all(self._symbol(earlier) != word for earlier in range(number))
+        return text.decode("ascii") + ("" if is_first else f" (asset {number})")
 
     def market(self, number: int) -> str:
         if number == layout.ALL_MARKETS:
             return "all markets"
         if not 0 <= number < self._markets:
             return f"market {number}"
+        if not self._first:
+            for earlier in range(self._markets):
+                self._first.setdefault(self._pair(earlier), earlier)
+        base, quote = pair = self._pair(number)
+        repeated = "" if self._first[pair] == number else f" (market {number})"
+        return f"{self.asset(base)}-{self.asset(quote)}{repeated}"
+
+    def _symbol(self, number: int) -> int:
+        return int(self._M[layout.AT_ASSETS + number * 16 + layout.ASSET_SYMBOL])
+
+    def _pair(self, number: int) -> tuple[int, int]:
         M = self._M
         k = M[M[layout.AT_MARKETS] + number * 16 + layout.MARKET_REGION]
-        base, quote = M[k + layout.BOOK_BASE], M[k + layout.BOOK_QUOTE_ASSET]
-        return f"{self.asset(base)}-{self.asset(quote)}"
+        return int(M[k + layout.BOOK_BASE]), int(M[k + layout.BOOK_QUOTE_ASSET])
 
 
 def render(row: bytes, names: Names) -> Operation:

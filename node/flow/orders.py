@@ -44,6 +44,8 @@ WALLETS_MAX: Final = 512
 MARKET: Final = 0
 ORDER_SHIFT: Final = 20
 INTEGER_MAX: Final = (1 << 53) - 1
+LINE_CHARACTERS_MAX: Final = 1024
+"""Seven members need 200; a deeper nesting than this holds could exhaust the parser's stack."""
 KINDS: Final = {kind.name.lower(): kind for kind in Kind}
 
 
@@ -143,6 +145,8 @@ def read_lines(lines: Iterable[str]) -> Iterator[Message]:
 
 
 def _read_line(number: int, line: str) -> Message:
+    if len(line) > LINE_CHARACTERS_MAX:
+        raise _bad_line(number, f"more than {LINE_CHARACTERS_MAX} characters")
     try:
         given = json.loads(line)
         kind = KINDS[given["kind"]]
