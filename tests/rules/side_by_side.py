@@ -7,7 +7,7 @@ bitmaps, queues, locks, conservation). What must never live here: what a command
 Trader `n` is account `n + 2` and is called by `n` everywhere.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from core_rows import (
     Address,
@@ -40,15 +40,13 @@ FUNDS: Final = 10**12
 IOC: Final = 1
 FOK: Final = 2
 
-PLAIN: Final = Market(
-    price_bits=8, pool_bits=6, page_bits=6, lots_max=100_000, rates=((0, 0),) * 4
-)
+PLAIN: Final = Market(price_bits=8, pool_bits=6, page_bits=6, lots_max=100_000, rates=((0, 0),) * 4)
 
 
-def venue_of(*markets: Market, funds: int = FUNDS, **sizes: object) -> Venue:
+def venue_of(*markets: Market, funds: int = FUNDS, **sizes: Any) -> Venue:
     """A venue whose traders hold `funds` atoms of each of three assets."""
-    given: dict[str, object] = {"table_slots": 32, "traders": 4, "parameters": PARAMETERS, **sizes}
-    return Venue("rules", markets or (PLAIN,), (funds,), **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"table_slots": 32, "traders": 4, "parameters": PARAMETERS, **sizes}
+    return Venue("rules", markets or (PLAIN,), (funds,), **given)
 
 
 PARAMETERS: Final = (1000, 40_000, 1_000_000, 1_000_000, 0)
@@ -84,10 +82,10 @@ class Exchange:
 
     # Saying things
 
-    def header(self, trader: int, key: int, changes: dict[str, object]) -> dict[str, object]:
+    def header(self, trader: int, key: int, changes: dict[str, Any]) -> dict[str, Any]:
         """The header of the next good group of a trader's key, with `changes`."""
         of_governor = key == layout.KEY_GOVERNANCE
-        good: dict[str, object] = {
+        good: dict[str, Any] = {
             "account": 0 if of_governor else trader + FIRST_TRADER,
             "signer": GOVERNOR if of_governor else address(trader if key == 0 else 900 + key),
             "nonce": self.nonces.get((trader, key), 0) + 1,
@@ -104,18 +102,17 @@ class Exchange:
         return fault, events_of(events)
 
     def send(
-        self, trader: int, *rows: bytes, key: int = 0, **changes: object
+        self, trader: int, *rows: bytes, key: int = 0, **changes: Any
     ) -> tuple[int, list[Event]]:
         """One group; `changes` replace fields of a good header."""
         header = self.header(trader, key, changes)
-        fault, events = self.run(group(rows, **header))  # type: ignore[arg-type]
+        fault, events = self.run(group(rows, **header))
         if not fault:
-            assert isinstance(header["nonce"], int)
             before = self.nonces.get((trader, key), 0)
             self.nonces[trader, key] = max(before, header["nonce"])
         return fault, events
 
-    def say(self, trader: int, *rows: bytes, key: int = 0, **changes: object) -> list[Event]:
+    def say(self, trader: int, *rows: bytes, key: int = 0, **changes: Any) -> list[Event]:
         """One group that is includable; its events."""
         fault, events = self.send(trader, *rows, key=key, **changes)
         assert fault == 0, f"not includable: {fault}"
@@ -127,7 +124,7 @@ class Exchange:
         assert all(event.kind != layout.EVENT_REFUSED for event in events), events
         return events
 
-    def fault(self, trader: int, *rows: bytes, key: int = 0, **changes: object) -> int:
+    def fault(self, trader: int, *rows: bytes, key: int = 0, **changes: Any) -> int:
         """The number of a group that is not includable, and that it changed nothing."""
         before = self.core.image()
         fault, events = self.send(trader, *rows, key=key, **changes)
@@ -155,12 +152,12 @@ class Exchange:
         changed = {n for n in range(len(was)) if was[n] != now[n]} if was != now else set()
         assert changed <= free, f"a refused command changed words {sorted(changed - free)}"
 
-    def message(self, signer: Address, *rows: bytes, key: int, **changes: object) -> list[Event]:
+    def message(self, signer: Address, *rows: bytes, key: int, **changes: Any) -> list[Event]:
         """One L1 message group; its events."""
         low, _ = low_neighbour(self.core.memory.M, signer)
-        header: dict[str, object] = {"account": low, "signer": signer, "expires": 0, "key": key}
+        header: dict[str, Any] = {"account": low, "signer": signer, "expires": 0, "key": key}
         header["nonce"] = int(self.core.memory.M[layout.L1_MESSAGES])
-        data = group(rows, **(header | changes))  # type: ignore[arg-type]
+        data = group(rows, **(header | changes))
         fault, events = self.run(data, MESSAGES)
         assert fault == 0, fault
         return events
