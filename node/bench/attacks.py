@@ -9,7 +9,7 @@ cancels, 3 % immediate orders through the middle. Attackers (402 .. 501) act in 
 
 | attack | rests before | a burst |
 | --- | --- | --- |
-| squat  | a one-lot bid on every free level page | one more bid, a page nearer: evicts the furthest |
+| squat  | a one-lot bid on every free level page | a bid one page nearer: evicts the furthest |
 | fok    | 100,000 one-lot asks | an own order that must fill all of them or nothing |
 | peak   | nothing | 80 icebergs of 64 lots that show one, and a taker of 5,000 lots |
 | sweep  | 60,000 one-lot asks | a taker of 5,000, or 1,000 new ones |
