@@ -53,10 +53,10 @@ trader_at fee_up lock_of locked_asset lock credit saturate trade_position settle
 order_at level_at link unlink side_of handle_of slot_of free report_cancel begin trade exhaust
 settle report_taken terms_of make_room admit rest halted in_scope outside_band is_malformed_place
 place_values place_rules place enter cancel permission operate
-""".split()
+"""
 COLD = """
 first_touch refuse_row meet_own evict remove_all amend cancel_client cancel_all account_operation
-""".split()
+"""
 
 MODULES = MODULE_LIST.read_text().split()
 MANIFEST = {
@@ -105,7 +105,7 @@ def placement(text: str) -> str:
         (INLINE, "inline __attribute__((always_inline))"),
         (COLD, "__attribute__((noinline, cold))"),
     ):
-        for name in names:
+        for name in names.split():
             head = rf"^(?=(?:char|int64_t) CPyDef_\w+___{name}\(.*\) {{$)"
             text, found = re.subn(head, f"{words} ", text, flags=re.MULTILINE)
             if found != 1:
