@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -40,6 +40,7 @@ from .transport import (
 
 WINDOW_BYTES: Final = 1 << 19  # unread bytes of a stream before its writer waits
 SEEN_MAX: Final = 1 << 16
+RUMOURS_MAX: Final = 4096  # on the way over one link
 DIAL_S_MAX: Final = 10.0
 SCHEME: Final = "memory:"
 
@@ -173,6 +174,34 @@ class MemoryStream:
             end._lot.unpark_all()
 
 
+class Rumour(NamedTuple):
+    """A gossip message on its way over one link; `due` in trio's time."""
+
+    due: float
+    topic: str
+    message: tuple[str, int]
+    data: bytes
+
+
+class Link:
+    """What one node has of its connection with another."""
+
+    def __init__(self) -> None:
+        self.streams: list[MemoryStream] = []
+        self._rumours: deque[Rumour] = deque(maxlen=RUMOURS_MAX)
+        self._lot = trio.lowlevel.ParkingLot()
+
+    def push(self, rumour: Rumour) -> None:
+        """Queue in order; when full the oldest is lost."""
+        self._rumours.append(rumour)
+        self._lot.unpark()
+
+    async def pop(self) -> Rumour:
+        while not self._rumours:
+            await self._lot.park()
+        return self._rumours.popleft()
+
+
 class MemoryTransport:
     """Implements `transport.Transport`."""
 
@@ -184,7 +213,7 @@ class MemoryTransport:
         self._nursery: trio.Nursery
         self._handlers: dict[str, StreamHandler] = {}
         self._topics: set[str] = set()
-        self._links: dict[str, list[MemoryStream]] = {}
+        self._links: dict[str, Link] = {}
         self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._published = world.random.getrandbits(48)
 
@@ -229,8 +258,8 @@ class MemoryTransport:
             raise Unreachable(UNREACHABLE, f"{name} does not let us in", address=address)
         self._unlink(name)
         other._unlink(self.peer)
-        self._links[name] = []
-        other._links[self.peer] = []
+        self._link(name)
+        other._link(self.peer)
         self._observer.connected(name, address, True)
         other._observer.connected(self.peer, SCHEME + self.peer, False)
         return name
@@ -248,10 +277,14 @@ class MemoryTransport:
         if self._links.get(peer) is link:
             self._unlink(peer)
 
+    def _link(self, peer: str) -> None:
+        link = self._links[peer] = Link()
+        self._nursery.start_soon(self._listen, peer, link)
+
     def _unlink(self, peer: str) -> None:
-        streams = self._links.pop(peer, None)
-        if streams is not None:
-            for stream in streams:
+        link = self._links.pop(peer, None)
+        if link is not None:
+            for stream in list(link.streams):
                 stream.break_off()
             self._observer.disconnected(peer)
 
@@ -260,7 +293,7 @@ class MemoryTransport:
         if not self._alive or peer not in self._links:
             raise Unreachable(UNREACHABLE, f"not connected with {peer}", peer=peer)
         ours = MemoryStream(self._world, self.peer, peer)
-        self._links[peer].append(ours)
+        self._links[peer].streams.append(ours)
         await self._world.until_passable(self.peer, peer)
         other = self._world.find(peer)
         if other is None or self.peer not in other._links or ours._broken:
@@ -270,16 +303,16 @@ class MemoryTransport:
             raise NotSpoken(NOT_SPOKEN, f"{peer} does not speak {protocol}", protocol=protocol)
         theirs = MemoryStream(self._world, peer, self.peer)
         ours.other, theirs.other = theirs, ours
-        other._links[self.peer].append(theirs)
+        other._links[self.peer].streams.append(theirs)
         other._nursery.start_soon(other._serve, handler, self.peer, theirs)
         return ours
 
     async def _serve(self, handler: StreamHandler, peer: str, stream: MemoryStream) -> None:
         with Contained(self._observer.count, "serving a stream"):
             await handler(peer, stream)
-        for streams in (self._links.get(peer, []),):
-            if stream in streams:
-                streams.remove(stream)
+        link = self._links.get(peer)
+        if link is not None and stream in link.streams:
+            link.streams.remove(stream)
 
     def handle(self, protocol: str, handler: StreamHandler) -> None:
         self._handlers[protocol] = handler
@@ -303,19 +336,35 @@ class MemoryTransport:
             other = self._world.find(peer)
             if other is None or peer in but or topic not in other._topics:
                 continue
+            if self.peer not in other._links:
+                continue
             copies = 1 + self._world.chance(faults.duplication)
             for _ in range(copies):
                 if self._world.chance(faults.loss):
                     continue
-                delay = self._world.delay()
+                due = trio.current_time() + self._world.delay()
                 if self._world.chance(faults.reordering):
-                    delay += self._world.random.uniform(0, faults.reordering_s)
-                other._nursery.start_soon(other._hear, self.peer, delay, topic, message, data)
+                    late = self._world.random.uniform(0, faults.reordering_s)
+                    other._nursery.start_soon(
+                        other._hear_late, self.peer, Rumour(due + late, topic, message, data)
+                    )
+                else:
+                    other._links[self.peer].push(Rumour(due, topic, message, data))
 
-    async def _hear(
-        self, neighbour: str, delay: float, topic: str, message: tuple[str, int], data: bytes
-    ) -> None:
-        await trio.sleep(delay)
+    async def _hear_late(self, neighbour: str, rumour: "Rumour") -> None:
+        await trio.sleep_until(rumour.due)
+        self._hear(neighbour, rumour)
+
+    async def _listen(self, neighbour: str, link: "Link") -> None:
+        """Hear what comes over one link, in its order."""
+        while self._links.get(neighbour) is link:
+            rumour = await link.pop()
+            await trio.sleep_until(rumour.due)
+            if self._links.get(neighbour) is link:
+                self._hear(neighbour, rumour)
+
+    def _hear(self, neighbour: str, rumour: "Rumour") -> None:
+        _, topic, message, data = rumour
         linked = neighbour in self._links and self._world.passable(self.peer, neighbour)
         if not self._alive or not linked or message in self._seen:
             return

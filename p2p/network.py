@@ -123,6 +123,12 @@ class Network(Protocol):
 
     peer: str
 
+    def addresses(self) -> list[str]:
+        """Where others can dial this node."""
+
+    async def dial(self, address: str) -> str:
+        """Connect once; the peer id. Errors: 7640."""
+
     async def publish(self, topic: str, data: bytes) -> None:
         """Gossip `data`, signed by our peer key. Errors: 7601 name, 7602 size."""
 

@@ -62,6 +62,17 @@ class Peering:
 
     # What node calls
 
+    def addresses(self) -> list[str]:
+        return self._transport.addresses()
+
+    async def dial(self, address: str) -> str:
+        return await self._transport.dial(address)
+
+    @property
+    def farewells(self) -> dict[str, str]:
+        """Why the last connection with a peer ended, for who wonders."""
+        return self._acquaintances.farewells
+
     async def publish(self, topic: str, data: bytes) -> None:
         full = self._names.topic(topic)
         within(data, TOPICS[topic].message_bytes_max, "a message", topic)

@@ -1,0 +1,32 @@
+"""Yamux with bounded memory.
+
+What lives here: what libp2p 0.8.1 leaves open in its yamux. What must never live here: the use of
+streams.
+
+Upstream logs a peer that sends beyond the window it was given, and buffers what it sent; and it
+lets a window grow to 16 MiB per stream. Here a connection buffers 8 MiB and is closed beyond
+that, and windows stay at 512 KiB, so that sixteen full streams still fit.
+"""
+
+from typing import Final
+
+from libp2p.network.connection.exceptions import RawConnError
+from libp2p.stream_muxer.yamux.yamux import Yamux
+
+CONNECTION_BUFFER_BYTES_MAX: Final = 8 << 20
+FRAME_BYTES_MAX: Final = 1 << 20
+# The window doubles when two updates come within four round trips: never, at this round trip.
+ROUND_TRIP_FOR_WINDOWS_S: Final = 1e-9
+
+
+class BoundedYamux(Yamux):
+    def rtt(self) -> float:
+        """Only the growth of windows asks; our own round trips come from status requests."""
+        return ROUND_TRIP_FOR_WINDOWS_S
+
+    async def _read_data_body(self, length: int) -> bytes:
+        buffered = sum(map(len, self.stream_buffers.values()))
+        if length > FRAME_BYTES_MAX or buffered + length > CONNECTION_BUFFER_BYTES_MAX:
+            # Of the errors that close the connection, the one that is logged without a trace.
+            raise RawConnError(f"{self.peer_id} sent {length} bytes on top of {buffered} unread")
+        return await super()._read_data_body(length)
