@@ -10,8 +10,12 @@ that, and windows stay at 512 KiB, so that sixteen full streams still fit.
 
 from typing import Final
 
+from libp2p.abc import IMuxedConn, ISecureConn
+from libp2p.custom_types import TProtocol
 from libp2p.network.connection.exceptions import RawConnError
-from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.peer.id import ID
+from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID, Yamux
 
 CONNECTION_BUFFER_BYTES_MAX: Final = 8 << 20
 FRAME_BYTES_MAX: Final = 1 << 20
@@ -30,3 +34,15 @@ class BoundedYamux(Yamux):
             # Of the errors that close the connection, the one that is logged without a trace.
             raise RawConnError(f"{self.peer_id} sent {length} bytes on top of {buffered} unread")
         return await super()._read_data_body(length)
+
+
+class BoundedMuxer(MuxerMultistream):
+    """Chooses yamux, and ours: upstream makes its own class whatever it was given."""
+
+    def __init__(self, negotiate_s_max: int) -> None:
+        super().__init__({TProtocol(PROTOCOL_ID): BoundedYamux}, negotiate_s_max)
+
+    async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
+        protocol, _ = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
+        muxed = BoundedYamux(conn, peer_id, is_initiator=conn.is_initiator)
+        return self._annotate_connection(muxed, conn, protocol)

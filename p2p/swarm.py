@@ -20,7 +20,6 @@ import trio
 from libp2p.abc import IMuxedConn, IPeerStore
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
-from libp2p.custom_types import TProtocol
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.raw_connection import RawConnection
@@ -31,12 +30,11 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
-from .muxer import BoundedYamux
+from .muxer import BoundedMuxer, BoundedYamux
 from .transport import Observer
 
 HALF_OPEN_MAX: Final = 32
@@ -55,7 +53,8 @@ def build_swarm(keys: KeyPair, observer: Observer, peers_max: int) -> "BoundedSw
     peerstore: IPeerStore = PeerStore()
     peerstore.add_key_pair(peer, keys)
     noise = NoiseTransport(keys, noise_privkey=create_noise_key_pair().private_key)
-    upgrader = TransportUpgrader({NOISE: noise}, {TProtocol(YAMUX): BoundedYamux})
+    upgrader = TransportUpgrader({NOISE: noise}, {})
+    upgrader.muxer_multistream = BoundedMuxer(int(NEGOTIATION_S_MAX))
     connections = peers_max + HALF_OPEN_MAX + SPARE_CONNECTIONS
     config = ConnectionConfig(
         max_connections=connections,
