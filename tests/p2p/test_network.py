@@ -8,6 +8,7 @@ import trio
 from networks import CHAIN, InMemory, Kind, OverSockets, keys_of, until, until_ready
 
 from p2p.exceptions import NetworkMisuse, PeerFault
+from p2p.exchange.status import Chain
 from p2p.identity import peer_of
 from p2p.inbox import BoundedInbox
 from p2p.network import Head, IngestSession, Refused, Verdict
@@ -38,25 +39,25 @@ async def collect(chunks: AsyncIterator[bytes]) -> list[bytes]:
 
 
 async def test_messages_reach_every_subscriber_in_order_with_their_origin(kind: Kind) -> None:
-    async with kind.make("alice") as alice:
-        async with (
-            kind.make("bob", alice.addresses()) as bob,
-            kind.make("carol", alice.addresses()) as carol,
-        ):
-            inboxes = [one.subscribe(BLOCKS) for one in (bob, carol)]
-            own = alice.subscribe(BLOCKS)
-            await until_ready(alice, 2)
-            for inbox in inboxes:
-                await until_heard(alice, inbox)
-            blocks = [b"block %d" % number + bytes(30_000) for number in range(40)]
-            for block in blocks:
-                await alice.publish(BLOCKS, block)
-            for inbox in inboxes:
-                with trio.fail_after(20):
-                    heard = [await inbox.receive() for _ in blocks]
-                assert [one.peer for one in heard] == [alice.peer] * len(blocks)
-                assert [one.data for one in heard] == blocks
-            assert len(own) == 0
+    async with (
+        kind.make("alice") as alice,
+        kind.make("bob", alice.addresses()) as bob,
+        kind.make("carol", alice.addresses()) as carol,
+    ):
+        inboxes = [one.subscribe(BLOCKS) for one in (bob, carol)]
+        own = alice.subscribe(BLOCKS)
+        await until_ready(alice, 2)
+        for inbox in inboxes:
+            await until_heard(alice, inbox)
+        blocks = [b"block %d" % number + bytes(30_000) for number in range(40)]
+        for block in blocks:
+            await alice.publish(BLOCKS, block)
+        for inbox in inboxes:
+            with trio.fail_after(20):
+                heard = [await inbox.receive() for _ in blocks]
+            assert [one.peer for one in heard] == [alice.peer] * len(blocks)
+            assert [one.data for one in heard] == blocks
+        assert len(own) == 0
 
 
 async def test_a_message_is_forwarded_to_who_is_not_connected_with_its_origin(kind: Kind) -> None:
@@ -108,7 +109,8 @@ async def test_a_request_is_answered_in_chunks(kind: Kind) -> None:
     async with kind.make("alice") as alice, kind.make("bob", alice.addresses()) as bob:
         alice.serve(BLOCKS_BY_RANGE, numbers)
         await until_ready(bob)
-        assert await collect(bob.request(alice.peer, BLOCKS_BY_RANGE, b"\x03")) == [b"0", b"1", b"2"]
+        chunks = await collect(bob.request(alice.peer, BLOCKS_BY_RANGE, b"\x03"))
+        assert chunks == [b"0", b"1", b"2"]
         assert await collect(bob.request(alice.peer, BLOCKS_BY_RANGE, b"\0")) == []
 
 
@@ -257,14 +259,18 @@ async def test_a_peer_learns_the_head_that_the_other_announced(kind: Kind) -> No
     ],
 )
 async def test_a_peer_of_another_chain_is_told_so_and_disconnected(
-    kind: Kind, foreign: object, words: str
+    kind: Kind, foreign: Chain, words: str
 ) -> None:
-    async with kind.make("alice") as alice:
-        async with kind.make("bob", alice.addresses(), chain=foreign) as bob:  # type: ignore[arg-type]
-            farewells = alice.farewells
-            await until(lambda: bob.peer in farewells and not alice.peers())
-            assert words in farewells[bob.peer] or "it left" in farewells[bob.peer]
-            assert "another" in bob.farewells.get(alice.peer, "another")
+    async with (
+        kind.make("alice") as alice,
+        kind.make("bob", alice.addresses(), chain=foreign) as bob,
+    ):
+        farewells = alice.farewells
+        await until(lambda: bob.peer in farewells and not alice.peers())
+        said = farewells[bob.peer]  # what was noticed first: by us, or by the other in its words
+        assert words in said or "it left: another" in said
+        await until(lambda: alice.peer in bob.farewells)
+        assert "another" in bob.farewells[alice.peer]
 
 
 async def test_one_grave_offence_bans_and_the_banned_cannot_return(kind: Kind) -> None:
@@ -287,12 +293,14 @@ async def test_a_lesser_offence_disconnects_and_the_peer_may_return(kind: Kind) 
 
 
 async def test_a_full_node_lets_nobody_else_in(kind: Kind) -> None:
-    async with kind.make("alice", peers_max=1) as alice:
-        async with kind.make("bob", alice.addresses()) as bob:
-            await until_ready(alice)
-            async with kind.make("carol", alice.addresses()) as carol:
-                await until(lambda: carol.counters().get("redials", 0) >= 2)
-                assert [one.peer for one in alice.peers()] == [bob.peer]
+    async with (
+        kind.make("alice", peers_max=1) as alice,
+        kind.make("bob", alice.addresses()) as bob,
+    ):
+        await until_ready(alice)
+        async with kind.make("carol", alice.addresses()) as carol:
+            await until(lambda: carol.counters().get("redials", 0) >= 2)
+            assert [one.peer for one in alice.peers()] == [bob.peer]
 
 
 async def test_peers_that_dial_each_other_end_with_one_connection(kind: Kind) -> None:
