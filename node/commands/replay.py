@@ -1,7 +1,7 @@
 """`rialto replay bitstamp|FILE`: a recorded flow through the core, block by block, on two chains.
 
-The report is described in docs/replay.md. Exit code 1 if the whole Bitstamp sample was replayed and
-the fills are not the venue's.
+The report is described in docs/operators.md. Exit code 1 if the whole Bitstamp sample was replayed
+and the fills are not the venue's.
 """
 
 import argparse

@@ -138,7 +138,7 @@ class Translator:
 
 
 def read_lines(lines: Iterable[str]) -> Iterator[Message]:
-    """The messages of a flow in JSON lines, docs/replay.md. Raises `NodeError` 7103."""
+    """The messages of a flow in JSON lines, docs/operators.md. Raises `NodeError` 7103."""
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield _read_line(number, line)
