@@ -25,6 +25,8 @@ from consensus.block import (
     encode_header,
 )
 from consensus.chain import State, genesis_state
+from consensus.commands import read_groups
+from consensus.da import payload
 from consensus.exceptions import InvalidBlock, NotIncludable
 from consensus.proposal import Proposal
 from consensus.sealing import Outcome
@@ -119,6 +121,7 @@ class Run:
         assert header.events_root == bytes_root("events", outcome.events)
         self.seen["withdrawals"] += len(withdrawn)
         self.receive(header, outcome.events)
+        self.post(block)
         self.chain_queue(block.messages)
         assert header.l1_queue_hash == self.queue
 
@@ -134,6 +137,18 @@ class Run:
         assert events[first:] == shown
         old = {words[1] for words in iter_unpack("<8q", events[:first])}
         assert old <= {header.sequence - header.commands}, "only sweeps may have no receipt"
+
+    def post(self, block: Block) -> None:
+        """The payload of the block gives its rows back, whatever is in them."""
+        header = block.header
+        body = payload.BlockBody(
+            header.time, header.round, header.proposer, header.l1_number, header.l1_hash,
+            header.l1_time, block.messages, block.commands, block.signatures,
+        )  # fmt: skip
+        (back,) = payload.decode(payload.decompress(payload.compress(payload.encode([body]))))
+        signers = (group.signer for group in read_groups(block.commands))
+        commands = payload.restore_signers(back.commands, lambda account, key: next(signers))
+        assert back._replace(commands=commands) == body
 
     def chain_queue(self, rows: bytes) -> None:
         """The queue hash, from the rows alone."""
