@@ -104,7 +104,7 @@ class Replay:
         """Propose the messages as one block (more if it is full) and let the follower apply it."""
         time = max(self._leader.head.time + 1, messages[-1].time_ms)
         groups, keys = [], []
-        for sender, rows in _bundles([self._translator.row(message) for message in messages]):
+        for sender, rows in bundles([self._translator.row(message) for message in messages]):
             who = self._wallets[sender]
             self._nonces[sender] += 1
             group = Group(
@@ -190,7 +190,7 @@ class Replay:
         return self.follower.memory.tree.subroot(MARKET_REGION)
 
 
-def _bundles(rows: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+def bundles(rows: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """Consecutive rows of one wallet together, at most 64."""
     sender, bundle = -1, b""
     for who, row in rows:
