@@ -25,7 +25,7 @@ from consensus import layout
 from consensus.exceptions import InvalidSnapshot
 from consensus.state.bounds import Finding, record_findings, sum_findings
 from consensus.state.image import build, market_bases
-from consensus.state.memory import Memory, Sizes
+from consensus.state.memory import Memory, Sizes, regions_of
 from consensus.state.records import (
     ACCOUNT_WORDS,
     ASSET_WORDS,
@@ -40,6 +40,7 @@ from consensus.state.records import (
 )
 from consensus.state.shape import SHAPE_WORDS, SIZE_WORDS, Shape, key_of
 from consensus.state.snapshot import WORDS_MAX
+from consensus.state.tree import StateTree
 
 MAGIC: Final = b"RLTE"
 EXPORT_FORMAT: Final = 1
@@ -111,9 +112,12 @@ def import_(data: bytes, words_max: int = WORDS_MAX) -> Memory:
     ):
         for finding in findings:
             raise _refusal(number, finding)
-    memory = Memory(vec[i64](memoryview(build(records)).cast("q")))
-    if memory.tree.root() != root:
+    words = vec[i64](memoryview(build(records)).cast("q"))
+    tree = StateTree(regions_of(words), layout.LAYOUT_VERSION)
+    tree.rebuild(memoryview(words).cast("B"))
+    if tree.root() != root:
         raise InvalidSnapshot(WRONG_ROOT, "the records do not have the state root they claim")
+    memory = Memory(words, tree)
     if export(memory) != data:
         raise InvalidSnapshot(NOT_CANONICAL, "the same state has another export; export it again")
     return memory

@@ -22,7 +22,7 @@ from consensus.state.memory import Memory
 
 SEED: Final = 57
 BLOCKS: Final = 80
-WORDS, WORDS_LONG = 25, 300
+WORDS, WORDS_LONG = 25, 150
 PARTS: Final = (
     "offsets of the ledger", "numbers of records", "spare words of the header", "address list",
     "owner keys", "schedules by account", "accounts not yet made", "sentinel", "free schedules",
