@@ -2,6 +2,7 @@
 
 import json
 from functools import lru_cache
+from pathlib import Path
 from struct import pack, unpack
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from signed_chain import SignedChain, address
 
-from consensus import commands, layout, typed_data
+from consensus import commands, layout, typed_data, wording
 from consensus.keccak import keccak256
 from consensus.signatures import address_words
 from consensus.typed_data import Domain, Operation
@@ -213,3 +214,11 @@ def test_every_operation_has_an_action_of_its_own(op: int) -> None:
     cancels = (layout.OP_CANCEL, layout.OP_CANCEL_CLIENT)  # these two share one
     others = [other for other in OPERATIONS if other != op and not {op, other} <= {*cancels}]
     assert action not in [render(commands.operation(other), names()).action for other in others]
+
+
+def test_the_actions_and_terms_are_those_of_the_protocol_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocol" / "wording.md").read_text("utf-8")
+    for op in OPERATIONS:
+        assert f"`{render(commands.operation(op), names()).action}`" in page
+    for text in (*wording.TIFS, *wording.POSTS, *wording.STPS):
+        assert f"`{text}`" in page or not text
