@@ -169,9 +169,9 @@ class Proposal:
             text = f"sealing failed ({error!r}); stop and raise an alarm"
             raise CoreFault(CORE_EXCEPTION, text) from error
         self._is_open = False
-        commit(state.memory)
+        leaves = commit(state.memory)
         state.head, state.head_hash = header, hashed
-        outcome = Outcome(hashed, events, results.withdrawals, results.commands)
+        outcome = Outcome(hashed, events, results.withdrawals, results.commands, leaves)
         return Block(header, self._messages, commands, signatures), outcome
 
     def abandon(self) -> None:

@@ -39,12 +39,16 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a block: the new head, its hash and its events, 64 bytes each."""
+    """What became of a block: the new head, its hash and its events, 64 bytes each.
+
+    `leaves` are those of the state that it touched, each once (word index >> 5).
+    """
 
     hash: bytes
     events: bytes
     withdrawals: bytes
     operations: int
+    leaves: list[int]
 
 
 def results_of(state: State, messages: bytes, events: bytes, operations: int) -> Results:
@@ -74,9 +78,11 @@ def withdrawals_in(events: bytes) -> bytes:
     return b"".join(found)
 
 
-def commit(memory: Memory) -> None:
-    """Keep the executed block: its images are no longer needed."""
+def commit(memory: Memory) -> list[int]:
+    """Keep the executed block: its images are no longer needed. The leaves that it touched."""
+    leaves = memory.dirty_leaves()
     forget(memory.S)
+    return leaves
 
 
 def roll_back(memory: Memory) -> None:

@@ -114,9 +114,9 @@ def apply_block(state: State, block: Block, recover: Recover = recover_many) -> 
             raise
         text = f"the core failed in block {header.height} ({error!r}); stop, do not vote"
         raise CoreFault(CORE_EXCEPTION, text) from error
-    commit(memory)
+    leaves = commit(memory)
     state.head, state.head_hash = header, hashed
-    return Outcome(hashed, events, results.withdrawals, operations)
+    return Outcome(hashed, events, results.withdrawals, operations, leaves)
 
 
 def check_idle(memory: Memory) -> None:

@@ -20,6 +20,7 @@ import node
 from consensus.exceptions import ConsensusError
 from node.build_check import refuse_stale
 from node.exceptions import NodeError
+from storage.exceptions import StorageError
 
 USAGE: Final = 7000
 COMMAND_ABSENT: Final = 7002
@@ -33,6 +34,7 @@ COMMANDS: Final = {
     "bench": "measure one part and print its numbers",
     "state": "verify, prove, snapshot, export or import a state",
     "genesis": "check a genesis file",
+    "db": "check, back up, restore or prune a node's data directory",
     "version": "print versions and whether the core is compiled",
 }
 
@@ -83,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
-    except (NodeError, ConsensusError) as error:
+    except (NodeError, ConsensusError, StorageError) as error:
         print(f"error {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:

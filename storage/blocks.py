@@ -40,7 +40,6 @@ NOT_NEXT: Final = 7520
 UNKNOWN_BLOCK: Final = 7521
 BLOCK_DAMAGED: Final = 7522
 NO_FOUNDATION: Final = 7523
-HEAD_MOVED_BACK: Final = 7524
 
 RANGE_BLOCKS_MAX: Final = 1024
 INDEX_BLOCKS_MAX: Final = 64
@@ -183,14 +182,15 @@ class Reading:
         parent = block_hash(self.header(first - 1)) if first <= head.height else head.hash
         for height in range(first, head.height + 1):
             try:
-                parent = self._walked(height, parent)
+                parent = self.walked(height, parent)
             except (StorageError, ConsensusError) as error:
                 raise damaged(height, str(error)) from error
         if parent != head.hash or head.height < foundation.height:
             raise damaged(head.height, "the head is not the block that it names")
         return head
 
-    def _walked(self, height: int, parent: bytes) -> bytes:
+    def walked(self, height: int, parent: bytes) -> bytes:
+        """The hash of the kept block, all of it checked, whose parent has this hash."""
         block = self.block(height)
         if block.header.parent != parent:
             raise damaged(height, "its parent is another block than the one below it")
@@ -217,6 +217,10 @@ class Blocks(Reading):
         super().__init__(database)
         self._database = database
 
+    def is_empty(self) -> bool:
+        """Whether no chain was begun here."""
+        return self._database.get(schema.HEAD) is None
+
     def begin(self, foundation: Header) -> None:
         """Start an empty chain above this header: genesis, or the block of a snapshot."""
         if self._database.get(schema.HEAD) is not None:
@@ -231,8 +235,10 @@ class Blocks(Reading):
         ]
         self._database.write(batch, sync=True)
 
-    def append(self, block: Block, events: bytes, certificate: bytes = b"") -> None:
-        """Keep the block above the head; durable on return. `StorageRefused` 7520."""
+    def append(
+        self, block: Block, events: bytes, certificate: bytes = b"", *, sync: bool = True
+    ) -> None:
+        """Keep the block above the head; with `sync` durable on return. `StorageRefused` 7520."""
         head, header = self.head(), block.header
         if (header.height, header.parent) != (head.height + 1, head.hash):
             text = f"block {header.height} does not follow our head {head.height}"
@@ -249,7 +255,7 @@ class Blocks(Reading):
             batch.append((schema.at_height(schema.SEQUENCE, header.sequence), height))
         if certificate:
             batch.append((schema.CERTIFICATE + height, certificate))
-        self._database.write(batch, sync=True)
+        self._database.write(batch, sync=sync)
 
     def certify(self, height: int, certificate: bytes) -> None:
         """Keep the certificate of a kept block. Not synced: it can be asked for again."""

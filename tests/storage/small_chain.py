@@ -77,9 +77,10 @@ class Chain:
 
     def list_market(self) -> "Chain":
         """A block that adds a region to the state."""
-        words = (1 | 0 << 8 | 8 << 16 | 6 << 24 | 6 << 32, 1, 1, 0, 1000, 0, 0)
+        words = (1 | 8 << 16 | 6 << 24 | 6 << 32, 1, 1, 0, 1000, 1000 << 20, 0)
         row = operation(OP_LIST_MARKET, *words)
         self.seal([self.signed(GOVERNOR, KEY_GOVERNANCE, 0, row)])
+        assert len(self.state.memory.tree.regions) > 2, "the market was refused"
         return self
 
     def order_group(self) -> tuple[Group, bytes]:

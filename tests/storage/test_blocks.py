@@ -20,6 +20,7 @@ from storage.blocks import (
 )
 from storage.database import Database
 from storage.exceptions import StorageDamaged, StorageRefused
+from storage.faults import Crashed, Faults
 from storage.leveldb import LevelDatabase
 from storage.memory import MemoryDatabase
 
@@ -188,8 +189,6 @@ def test_a_chain_may_begin_at_a_snapshot(database: Database) -> None:
 
 
 def test_a_crash_at_every_write_leaves_a_whole_chain() -> None:
-    from storage.faults import Crashed, Faults
-
     for crash_at in range(1, 9):
         for survived in (0, 1):
             database = MemoryDatabase(Faults(crash_at=crash_at))

@@ -1,0 +1,87 @@
+"""A node's disk: one database and four directories of files, real or in memory.
+
+What lives here: what is where in a data directory, and a whole disk's crash. What must never live
+here: what is in them.
+
+    <data dir>/database     LevelDB: blocks, events, certificates, indexes, the stored state
+    <data dir>/journal      what the leader promised and has not yet in the database
+    <data dir>/signed       last_signed
+    <data dir>/snapshots    snapshots and their manifests
+"""
+
+from pathlib import Path
+from typing import Final, Protocol
+
+from storage.database import Database
+from storage.faults import Faults
+from storage.files import DirectoryFiles, Files
+from storage.leveldb import LevelDatabase
+from storage.memory import MemoryDatabase
+from storage.memory_files import MemoryFiles
+
+DATABASE: Final = "database"
+JOURNAL: Final = "journal"
+SIGNED: Final = "signed"
+SNAPSHOTS: Final = "snapshots"
+
+
+class Disk(Protocol):
+    """What outlives a process. Opening a part twice is refused by number."""
+
+    def database(self) -> Database: ...
+
+    def files(self, name: str) -> Files:
+        """One of JOURNAL, SIGNED, SNAPSHOTS."""
+
+
+class DirectoryDisk:
+    """`Disk` in a data directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def database(self) -> Database:
+        self._path.mkdir(parents=True, exist_ok=True)
+        return LevelDatabase(self._path / DATABASE)
+
+    def files(self, name: str) -> Files:
+        return DirectoryFiles(self._path / name)
+
+
+class MemoryDisk:
+    """`Disk` in memory, with one `Faults` for all of its parts: a simulation can crash it at any
+    write, wherever that goes."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self._database = MemoryDatabase(self.faults)
+        self._files = {name: MemoryFiles(self.faults) for name in (JOURNAL, SIGNED, SNAPSHOTS)}
+        self._opened: set[str] = set()
+
+    def database(self) -> Database:
+        if DATABASE in self._opened:
+            self._database = self._database.reopen()
+            self._database.faults = self.faults
+        self._opened.add(DATABASE)
+        return self._database
+
+    def files(self, name: str) -> Files:
+        if name in self._opened:
+            self._files[name] = self._files[name].reopen()
+            self._files[name].faults = self.faults
+        self._opened.add(name)
+        return self._files[name]
+
+    def crash(self, kept: int = 0, *, names_kept: bool = False) -> None:
+        """Stop everything, as a power cut does. `kept`: batches of the database, and bytes of each
+        file's tail, that were not synced and survived by chance. Then open the parts again."""
+        self._database.crash(kept)
+        for files in self._files.values():
+            files.crash(kept, names_kept=names_kept)
+        self.faults = Faults()
+
+    def stop(self) -> None:
+        """End the process without a power cut: nothing written is lost."""
+        self._database.close()
+        for files in self._files.values():
+            files.close()
