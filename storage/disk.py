@@ -56,20 +56,25 @@ class MemoryDisk:
         self.faults = Faults()
         self._database = MemoryDatabase(self.faults)
         self._files = {name: MemoryFiles(self.faults) for name in (JOURNAL, SIGNED, SNAPSHOTS)}
-        self._opened: set[str] = set()
+        self._used: set[str] = set()
+
+    @property
+    def unsynced(self) -> int:
+        """The largest `kept` that makes a difference to `crash`."""
+        return max(self._database.unsynced, *(f.unsynced for f in self._files.values()))
 
     def database(self) -> Database:
-        if DATABASE in self._opened:
+        if DATABASE in self._used:
             self._database = self._database.reopen()
             self._database.faults = self.faults
-        self._opened.add(DATABASE)
+        self._used.add(DATABASE)
         return self._database
 
     def files(self, name: str) -> Files:
-        if name in self._opened:
+        if name in self._used:
             self._files[name] = self._files[name].reopen()
             self._files[name].faults = self.faults
-        self._opened.add(name)
+        self._used.add(name)
         return self._files[name]
 
     def crash(self, kept: int = 0, *, names_kept: bool = False) -> None:
@@ -79,9 +84,11 @@ class MemoryDisk:
         for files in self._files.values():
             files.crash(kept, names_kept=names_kept)
         self.faults = Faults()
+        self._used.update((DATABASE, *self._files))
 
     def stop(self) -> None:
         """End the process without a power cut: nothing written is lost."""
         self._database.close()
         for files in self._files.values():
             files.close()
+        self._used.update((DATABASE, *self._files))

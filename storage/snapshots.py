@@ -92,9 +92,7 @@ def decode_manifest(data: bytes) -> Manifest:
 
 def check_chunk(manifest: Manifest, number: int, data: bytes) -> bytes:
     """`data`, if it is this chunk of the snapshot; `StorageRefused` 7564 or 7561."""
-    if not 0 <= number < len(manifest.digests):
-        text = f"the snapshot has {len(manifest.digests)} chunks, {number} is none of them"
-        raise StorageRefused(NO_SUCH_CHUNK, text)
+    _check_number(manifest, number)
     if sha256(data).digest() != manifest.digests[number]:
         text = f"chunk {number} of snapshot {manifest.height} has another digest"
         raise StorageRefused(CHUNK_DAMAGED, f"{text}; fetch it from another peer", chunk=number)
@@ -106,6 +104,8 @@ def restore(manifest: Manifest, data: bytes, words_max: int = WORDS_MAX) -> Rest
 
     That the manifest's header is one of our chain's is for the caller to know.
     """
+    if len(data) != manifest.size:
+        raise _damaged(manifest, f"{len(data)} bytes where its manifest says {manifest.size}")
     try:
         restored = snapshot.restore(data, words_max)
     except ConsensusError as error:
@@ -167,12 +167,11 @@ class Snapshots:
 
     def chunk(self, manifest: Manifest, number: int) -> bytes:
         """The chunk as it is served; `StorageRefused` 7564, `StorageDamaged` 7562."""
+        _check_number(manifest, number)
         data = self._files.read(manifest.stem + FILE, number * CHUNK_BYTES, CHUNK_BYTES) or b""
         try:
             return check_chunk(manifest, number, data)
         except StorageRefused as error:
-            if error.number == NO_SUCH_CHUNK:
-                raise
             raise _damaged(manifest, error.text) from error
 
     def chunks(self, manifest: Manifest) -> Iterator[bytes]:
@@ -202,6 +201,12 @@ class Snapshots:
             text = f"{name} describes the snapshot {found.stem}; remove it and its snapshot"
             raise StorageDamaged(SNAPSHOT_DAMAGED, text)
         return found
+
+
+def _check_number(manifest: Manifest, number: int) -> None:
+    if not 0 <= number < len(manifest.digests):
+        text = f"the snapshot has {len(manifest.digests)} chunks, {number} is none of them"
+        raise StorageRefused(NO_SUCH_CHUNK, text)
 
 
 def _digested(pieces: Iterable[bytes], digests: list[bytes]) -> Iterator[bytes]:
