@@ -126,6 +126,16 @@ def read_index(source: Files) -> Index:
         raise _damaged(INDEX) from error
 
 
+def check_index(source: Files, identity: Identity) -> Index:
+    """The index of a backup of this chain; `StorageRefused` 7573 for another's."""
+    index = read_index(source)
+    if index.identity != identity:
+        text = f"the backup is of chain {index.identity.chain_id}"
+        sentence = f"{text}, genesis {index.identity.genesis_hash.hex()}; use that genesis file"
+        raise StorageRefused(FOREIGN_BACKUP, sentence)
+    return index
+
+
 def restore(
     source: Files,
     database: Database,
@@ -138,11 +148,7 @@ def restore(
     Every part is checked before anything is written. The state is brought to the height by the next
     start. Raises `StorageRefused` 7570, 7572 .. 7574, `StorageDamaged` 7571.
     """
-    index = read_index(source)
-    if index.identity != identity:
-        text = f"the backup is of chain {index.identity.chain_id}"
-        sentence = f"{text}, genesis {index.identity.genesis_hash.hex()}; use that genesis file"
-        raise StorageRefused(FOREIGN_BACKUP, sentence)
+    index = check_index(source, identity)
     manifests = _manifests(source, index)
     low = 0 if index.foundation.height == 0 else min((m.height for m in manifests), default=1 << 53)
     height = index.head if height is None else height

@@ -33,19 +33,31 @@ class Disk(Protocol):
     def files(self, name: str) -> Files:
         """One of JOURNAL, SIGNED, SNAPSHOTS."""
 
+    def close(self) -> None:
+        """Let go of every part that was opened; nothing written is lost."""
+
 
 class DirectoryDisk:
     """`Disk` in a data directory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._opened: list[Database | Files] = []
 
     def database(self) -> Database:
         self._path.mkdir(parents=True, exist_ok=True)
-        return LevelDatabase(self._path / DATABASE)
+        database = LevelDatabase(self._path / DATABASE)
+        self._opened.append(database)
+        return database
 
     def files(self, name: str) -> Files:
-        return DirectoryFiles(self._path / name)
+        files = DirectoryFiles(self._path / name)
+        self._opened.append(files)
+        return files
+
+    def close(self) -> None:
+        while self._opened:
+            self._opened.pop().close()
 
 
 class MemoryDisk:
@@ -86,8 +98,7 @@ class MemoryDisk:
         self.faults = Faults()
         self._used.update((DATABASE, *self._files))
 
-    def stop(self) -> None:
-        """End the process without a power cut: nothing written is lost."""
+    def close(self) -> None:
         self._database.close()
         for files in self._files.values():
             files.close()

@@ -5,7 +5,7 @@ A running node has its directory locked (E7503): ask it for a backup over its ad
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -86,9 +86,8 @@ def back_up(arguments: argparse.Namespace) -> int:
         snapshots = _snapshots(disk)
         chain = _replayed(genesis, database, snapshots, arguments)
         chain.states.write(chain.states.take(chain.state))
-        destination = DirectoryFiles(arguments.out)
-        index = backup.back_up(database, snapshots, identity_of(genesis), destination)
-        destination.close()
+        with closing(DirectoryFiles(arguments.out)) as destination:
+            index = backup.back_up(database, snapshots, identity_of(genesis), destination)
         report = _described(chain) | {"parts": len(index.parts), "backup": str(arguments.out)}
     print_report(report, as_json=arguments.json)
     return 0
@@ -98,20 +97,16 @@ def restore(arguments: argparse.Namespace) -> int:
     genesis = _genesis(arguments)
     if not arguments.backup.is_dir():
         raise NodeError(NO_DATABASE, f"there is no directory {arguments.backup}")
-    source = DirectoryFiles(arguments.backup)
-    backup.read_index(source)
-    disk = DirectoryDisk(arguments.data_dir)
-    database = disk.database()
-    try:
-        snapshots = _snapshots(disk)
+    with ExitStack() as stack:
+        source = stack.enter_context(closing(DirectoryFiles(arguments.backup)))
+        backup.check_index(source, identity_of(genesis))
+        disk = stack.enter_context(closing(DirectoryDisk(arguments.data_dir)))
+        database, snapshots = disk.database(), _snapshots(disk)
         identity = identity_of(genesis)
         backup.restore(source, database, snapshots, identity, arguments.height)
         chain = _replayed(genesis, database, snapshots, arguments)
         chain.states.write(chain.states.take(chain.state))
         report = _described(chain)
-    finally:
-        database.close()
-        source.close()
     print_report(report, as_json=arguments.json)
     return 0
 
@@ -138,12 +133,8 @@ def _opened(path: Path) -> Iterator[tuple[DirectoryDisk, Database]]:
     if not (path / "database").is_dir():
         text = f"{path} holds no database; give the --data-dir of a node that has run"
         raise NodeError(NO_DATABASE, text)
-    disk = DirectoryDisk(path)
-    database = disk.database()
-    try:
-        yield disk, database
-    finally:
-        database.close()
+    with closing(DirectoryDisk(path)) as disk:
+        yield disk, disk.database()
 
 
 def _snapshots(disk: DirectoryDisk) -> Snapshots:

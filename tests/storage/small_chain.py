@@ -29,7 +29,7 @@ FUNDS: Final = 1 << 50
 GROUP_LIFE_MS: Final = 60_000
 
 
-def small_genesis(chain_id: int = 1337) -> Genesis:
+def genesis_file(chain_id: int = 1337) -> bytes:
     value = json.loads(resources.files("genesis").joinpath("minimal.json").read_text("ascii"))
     value["chain_id"] = chain_id
     value["governor"] = "0x" + GOVERNOR.owner.hex()
@@ -38,7 +38,11 @@ def small_genesis(chain_id: int = 1337) -> Genesis:
         for who in WALLETS
         for symbol in ("USD", "BTC")
     ]
-    return parse(json.dumps(value).encode("ascii"))
+    return json.dumps(value).encode("ascii")
+
+
+def small_genesis(chain_id: int = 1337) -> Genesis:
+    return parse(genesis_file(chain_id))
 
 
 GENESIS: Final = small_genesis()

@@ -181,7 +181,7 @@ def test_pruning_keeps_what_the_oldest_kept_snapshot_needs() -> None:
     assert node.chain.blocks.foundation().height == 15
     files = MemoryFiles()
     back_up(node.database, node.snapshots, IDENTITY, files)
-    disk.stop()
+    disk.close()
     assert Node(disk).chain.state.head == CHAIN.blocks[22].block.header
     with pytest.raises(StorageRefused) as caught:
         restore(files, MemoryDatabase(), Snapshots(MemoryFiles()), IDENTITY, 14)
@@ -232,7 +232,7 @@ def test_a_damaged_block_is_named_by_its_height_at_start() -> None:
     record = node.database.get(key)
     assert record is not None
     node.database.write([(key, record[:-1] + bytes((record[-1] ^ 1,)))], sync=True)
-    disk.stop()
+    disk.close()
     with pytest.raises(StorageDamaged) as caught:
         Node(disk)
     assert (caught.value.number, caught.value.facts["height"]) == (BLOCK_DAMAGED, 11)
@@ -248,7 +248,7 @@ def test_a_node_from_a_snapshot_follows_to_the_same_head() -> None:
     assert caught.value.number == NO_STATE
     snapshots.add(GENESIS.hash, manifest.header, node.snapshots.chunks(manifest))
     adopt_snapshot(GENESIS, database, snapshots, 20)
-    disk.stop()
+    disk.close()
     again = Node(disk)
     assert again.height == 20
     again.follow(HEIGHT)
@@ -260,6 +260,6 @@ def test_a_node_from_a_snapshot_follows_to_the_same_head() -> None:
 def test_a_directory_of_another_chain_is_refused() -> None:
     disk = MemoryDisk()
     Node(disk)
-    disk.stop()
+    disk.close()
     with pytest.raises(StorageRefused):
         recover_chain(small_genesis(chain_id=5), disk.database(), Snapshots(disk.files(SNAPSHOTS)))

@@ -82,7 +82,7 @@ def test_a_failed_write_stops_the_leader_and_breaks_no_promise(straight: Leader)
             break
         except StorageStopped:
             failures += 1
-        disk.stop()
+        disk.close()
         disk.faults.fail_at = 0
         leader = Leader(disk, promises).run(HEIGHT)
         assert leader.state.head_hash == straight.state.head_hash, fail_at
@@ -119,9 +119,9 @@ def test_kill_9_at_random_moments_loses_no_acknowledged_write(
         heights.append(Blocks(database).head().height)
         database.close()
     assert heights == sorted(heights)
-    leader = Leader(DirectoryDisk(tmp_path), promises).run(heights[-1] + 2)
+    disk = DirectoryDisk(tmp_path)
+    leader = Leader(disk, promises).run(heights[-1] + 2)
     promises.check(leader.chain.blocks)
     assert set(promises.signed) == set(range(1, heights[-1] + 3))
     assert len(promises.receipts) > heights[-1]
-    for part in (leader.database, leader.journal, leader.signed):
-        part.close()
+    disk.close()
