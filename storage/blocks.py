@@ -264,8 +264,8 @@ class Blocks(Reading):
             [(schema.at_height(schema.CERTIFICATE, height), certificate)], sync=False
         )
 
-    def index(self) -> None:
-        """Write the index of commands for up to 64 blocks; not synced."""
+    def index(self) -> int:
+        """Write the index of commands for up to 64 blocks, not synced; how many it were."""
         first = self.indexed() + 1
         last = min(self.head().height, first + INDEX_BLOCKS_MAX - 1)
         batch: list[tuple[bytes, bytes | None]] = []
@@ -274,6 +274,7 @@ class Blocks(Reading):
         if last >= first:
             batch.append((schema.INDEXED, schema.number(last)))
             self._database.write(batch, sync=False)
+        return last + 1 - first
 
     def prune(self, height: int) -> int:
         """Forget the blocks up to `height`, whose header becomes the foundation; how many.

@@ -83,7 +83,6 @@ class Journal:
         self._lock = Lock()
         self._waiting: list[bytes] = []
         self._is_stopped = False
-        self._sealing = False
         segments = self._read_back(head)
         self.recovered: Final = tuple(segment for segment in segments if segment.open is not None)
         self._kept = [s for s in segments if s.seal is not None]
@@ -112,7 +111,6 @@ class Journal:
             segment.open = record
         elif isinstance(record, Seal):
             segment.seal = record
-            self._sealing = True
         return segment.running
 
     def sync(self) -> None:
@@ -124,7 +122,7 @@ class Journal:
         try:
             if group:
                 self._write(group)
-            if self._sealing and self._current.seal is not None:
+            if self._current.seal is not None:
                 self._rotate()
         except BaseException:
             self._is_stopped = True
@@ -151,7 +149,6 @@ class Journal:
     def _rotate(self) -> None:
         self._appender.close()
         self._kept.append(self._current)
-        self._sealing = False
         if len(self._kept) > SEGMENTS_MAX:
             text = f"{len(self._kept)} sealed blocks wait for the database; stop and look why"
             raise StorageStopped(JOURNAL_STOPPED, text)

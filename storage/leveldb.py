@@ -3,16 +3,16 @@
 What lives here: the options, and LevelDB's complaints turned into numbered errors. What must never
 live here: a key's meaning, or a repair: LevelDB's own drops what it cannot read without a word.
 
-Why these options (measured on this code's ancestor):
-- `paranoid_checks`: with the default options one flipped byte in the log opened nine times out of
-  ten with a hole in the middle of the chain; with it, it was refused every time. It does not cover
-  data blocks on reads, hence `verify_checksums` on each of those.
-- `write_buffer_size` 64 MB: with LevelDB's 4 MB a compaction under random overwrites stalled
-  writers for up to 754 ms, with 64 MB for 94 ms.
+Why these options:
+- `paranoid_checks`: without it a flipped byte in the log opens with a hole in the middle of the
+  chain more often than not (tests/storage/test_corruption.py shows that with it, it does not). It
+  does not cover data blocks on reads, hence `verify_checksums` on each of those.
+- `write_buffer_size` 64 MB: with LevelDB's 4 MB, compactions under random overwrites (which is what
+  flushing a state is) stall writers for most of a second.
 
 Still possible, and not LevelDB's to notice: damage to a length in the log's last record reads like
 a write that was torn by a crash, and the head silently moves back. What was signed is therefore
-kept in a file of its own (`last_signed`), and `check_against` compares the two.
+kept in a file of its own (`last_signed`), and `LastSigned.check_head` compares the two.
 """
 
 from collections.abc import Iterator

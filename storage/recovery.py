@@ -77,6 +77,8 @@ def recover_chain(
             states.write(states.take(state))
         if progress is not None:
             progress(height, head.height)
+    while blocks.index():
+        pass
     return Chain(blocks, states, state)
 
 

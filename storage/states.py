@@ -19,7 +19,7 @@ anybody asks for.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from librt.vecs import vec
 from mypy_extensions import i64
@@ -42,7 +42,7 @@ from consensus.state.tree import (
     tile,
 )
 from storage import schema
-from storage.database import Batch, Database, Reader, after
+from storage.database import Database, Reader, after
 from storage.exceptions import StorageDamaged, StorageRefused
 
 Item = TypeVar("Item")
@@ -57,6 +57,13 @@ FLUSH_LEAVES: Final = 65_536
 """16 MiB: a flush is due after so many blocks or leaves, whichever comes first."""
 _BATCH_LEAVES: Final = 4096
 _RECORD_BYTES_MAX: Final = 64 * 1024 + 128
+
+
+class Flush(NamedTuple):
+    """Leaves that changed, by number, and the record of the state that they lead to."""
+
+    changed: dict[int, bytes]
+    record: bytes
 
 
 class States:
@@ -80,18 +87,18 @@ class States:
             changed[leaf] = bytes(view[leaf << 8 : (leaf << 8) + LEAF_BYTES])
         self._blocks += 1
 
-    def take(self, state: State) -> Batch:
+    def take(self, state: State) -> Flush:
         """All changes up to the state's head, for `write`."""
         changed, self._changed, self._blocks = self._changed, {}, 0
+        return Flush(changed, _record(state))
+
+    def write(self, flush: Flush) -> None:
+        """Store what `take` gave, in its order; not synced."""
         batch: list[tuple[bytes, bytes | None]] = [
             (schema.leaf_key(leaf), None if data == ZERO_LEAF else data)
-            for leaf, data in changed.items()
+            for leaf, data in flush.changed.items()
         ]
-        batch.append((schema.STATE, _record(state)))
-        return batch
-
-    def write(self, batch: Batch) -> None:
-        """Store what `take` gave, in its order; not synced."""
+        batch.append((schema.STATE, flush.record))
         self._database.write(batch, sync=False)
 
     def begin(self, state: State) -> None:

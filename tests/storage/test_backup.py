@@ -1,5 +1,7 @@
 """Backup, restore to any height, start from nothing, prune: roots are equal, damage is refused."""
 
+import contextlib
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ from storage.backup import (
 from storage.blocks import BLOCK_DAMAGED
 from storage.disk import SNAPSHOTS, DirectoryDisk, Disk, MemoryDisk
 from storage.exceptions import StorageDamaged, StorageRefused
+from storage.faults import Crashed
 from storage.files import DirectoryFiles, Files
 from storage.memory import MemoryDatabase
 from storage.memory_files import MemoryFiles
@@ -91,7 +94,7 @@ def test_a_restored_backup_reaches_the_same_root_at_every_height() -> None:
         chain = recover_chain(GENESIS, database, snapshots)
         assert chain.state.head.height == reached == (HEIGHT if height is None else height)
         assert chain.state.memory.tree.root() == CHAIN.roots[reached]
-        assert chain.blocks.walk().height == reached
+        assert chain.blocks.walk().height == chain.blocks.indexed() == reached
         for at in range(1, reached + 1):
             assert chain.blocks.events(at) == CHAIN.blocks[at - 1].events
 
@@ -191,6 +194,26 @@ def test_pruning_keeps_what_the_oldest_kept_snapshot_needs() -> None:
         restore(files, database, snapshots, IDENTITY, height)
         chain = recover_chain(GENESIS, database, snapshots)
         assert chain.state.memory.tree.root() == CHAIN.roots[height]
+
+
+def test_a_crash_at_every_write_of_a_pruning_leaves_a_chain_that_starts() -> None:
+    for crash_at in itertools.count(1):
+        for kept in (0, 1, 5):
+            disk = MemoryDisk()
+            node = Node(disk).follow(13)
+            node.flush()
+            disk.faults.crash_at = disk.faults.count + crash_at
+            is_over = False
+            with contextlib.suppress(Crashed):
+                prune(node.chain.blocks, node.database, node.snapshots, 1)
+                is_over = True
+            disk.crash(kept, names_kept=kept > 0)
+            again = Node(disk)
+            assert again.chain.state.head == CHAIN.blocks[12].block.header
+            assert again.chain.blocks.foundation().height <= 10
+        if is_over:
+            break
+    assert crash_at > 10
 
 
 def test_blocks_above_a_stored_state_that_lags_are_not_pruned() -> None:

@@ -1,5 +1,7 @@
 """One suite over both kinds of files: names, appends, cuts, replacements, locks, crashes."""
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -160,3 +162,34 @@ def test_a_removed_file_may_come_back_after_a_crash() -> None:
         files.remove("a")
         files.crash(names_kept=names_kept)
         assert files.reopen().read("a") == (None if names_kept else b"x")
+
+
+def test_real_files_are_synced_before_they_are_named_and_their_directory_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = DirectoryFiles(tmp_path)
+    calls: list[str] = []
+
+    def recorded(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def call(first: object, *rest: object) -> object:
+            is_directory = isinstance(first, int) and stat.S_ISDIR(os.fstat(first).st_mode)
+            calls.append(f"{name} directory" if is_directory else name)
+            return real(first, *rest)
+
+        return call
+
+    for name in ("fsync", "fdatasync", "replace"):
+        monkeypatch.setattr(os, name, recorded(name, getattr(os, name)))
+    files.replace("a", [b"x"])
+    assert calls == ["fsync", "replace", "fsync directory"]
+    calls.clear()
+    appender = files.append_to("b")
+    assert calls == ["fsync directory"]
+    appender.append(b"x")
+    appender.sync()
+    assert calls[1:] == ["fdatasync"]
+    calls.clear()
+    files.cut("b", 0)
+    assert calls == ["fsync"]
+    appender.close()
+    files.close()

@@ -91,9 +91,9 @@ def test_what_is_not_flushed_yet_does_not_show(database: Database) -> None:
     state, states = genesis_state(GENESIS), States(database)
     states.begin(state)
     follow(state, states, 0, 3)
-    batch = states.take(state)
+    flush = states.take(state)
     follow(state, states, 3, 6)
-    states.write(batch)
+    states.write(flush)
     assert resumed(database).memory.tree.root() == CHAIN.roots[3]
 
 
