@@ -248,10 +248,11 @@ def test_a_start_uses_the_stored_state_else_a_snapshot_else_genesis(
     node.database.close()
 
 
-def test_a_damaged_block_is_named_by_its_height_at_start() -> None:
+@pytest.mark.parametrize("kind", [schema.BLOCK, schema.EVENTS])
+def test_a_damaged_block_is_named_by_its_height_at_start(kind: bytes) -> None:
     disk = MemoryDisk()
     node = Node(disk).follow(12)
-    key = b"B" + (11).to_bytes(8, "big")
+    key = schema.at_height(kind, 11)
     record = node.database.get(key)
     assert record is not None
     node.database.write([(key, record[:-1] + bytes((record[-1] ^ 1,)))], sync=True)

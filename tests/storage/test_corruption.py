@@ -4,12 +4,13 @@ import random
 import shutil
 from pathlib import Path
 
+import pytest
 from small_chain import GENESIS, IDENTITY, Chain
 
 from storage.blocks import Blocks
 from storage.exceptions import StorageDamaged, StorageError
 from storage.last_signed import HEAD_MOVED_BACK, VOTE, LastSigned
-from storage.leveldb import LevelDatabase
+from storage.leveldb import DATABASE_DAMAGED, LevelDatabase
 from storage.memory_files import MemoryFiles
 from storage.schema import claim
 from storage.states import States
@@ -70,6 +71,20 @@ def test_a_flipped_bit_is_never_silently_wrong(tmp_path: Path, long_run: bool) -
         answers[answer(copy, history, signed)] += 1
         shutil.rmtree(copy)
     assert answers["refused"] > 100, answers
+
+
+def test_a_flipped_bit_in_the_log_is_refused_when_it_is_opened(tmp_path: Path) -> None:
+    """Before anybody could read around the hole."""
+    written(tmp_path)
+    log = max(tmp_path.glob("*.log"), key=lambda path: path.stat().st_size)
+    data = bytearray(log.read_bytes())
+    for at in range(20, 400, 20):
+        log.write_bytes(data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :])
+        with pytest.raises(StorageDamaged) as caught:
+            LevelDatabase(tmp_path)
+        assert caught.value.number == DATABASE_DAMAGED
+    log.write_bytes(data)
+    LevelDatabase(tmp_path).close()
 
 
 def answer(path: Path, history: list[Items], signed: LastSigned) -> str:

@@ -106,6 +106,19 @@ def test_a_restart_goes_on_in_the_open_block_with_the_same_running_hash() -> Non
     assert read(files) == records
 
 
+def test_a_segment_header_is_on_the_disk_before_any_record() -> None:
+    """Without it, nobody could tell a torn tail from damage."""
+    files = MemoryFiles()
+    journal = Journal(files, 0, zeros)
+    assert files.unsynced == 0
+    for record in block(1):
+        journal.append(record)
+    journal.sync()
+    files.remove(name_of(1))
+    assert files.names() == [name_of(2)]
+    assert files.unsynced == 0
+
+
 def test_records_out_of_turn_are_refused() -> None:
     journal = Journal(MemoryFiles(), 0, zeros)
     first, *commands, seal = block(1)
