@@ -167,6 +167,26 @@ def attacks(now: int, messages: int) -> dict[str, Attack]:
     }
 
 
+def groups(now: int) -> dict[str, tuple[bytes, int, bytes]]:
+    """By name: what rests before, ms until the block, and 64 commands of the dearest kind."""
+    icebergs = [
+        place(account, layout.SELL, MIDDLE, 64, n, 0, 1)
+        for n in range(60)
+        for account in ATTACKERS[:90]
+    ]
+    takers = b"".join(
+        place(ATTACKERS[99], layout.BUY, MIDDLE, SWEEP_LOTS, EACH + n % 24, IOC)
+        for n in range(layout.GROUP_OPERATIONS_MAX)
+    )
+    killed = b"".join(fill_or_kill(layout.GROUP_OPERATIONS_MAX))
+    return {
+        "fok": (asks(99_000, BEHIND), 0, killed),
+        "peak": (b"".join(icebergs), 0, takers),
+        "sweep": (asks(99_000, MIDDLE), 0, takers),
+        "expiry": (asks(99_000, MIDDLE, 0, 0, now + 1), 1, takers),
+    }
+
+
 def contiguous(messages: int, seed: int) -> tuple[bytes, bytes]:
     """100,000 orders under contiguous client ids; then ids that wrap onto theirs."""
     chance = random.Random(seed)
