@@ -4,9 +4,32 @@ import random
 from hashlib import sha256
 
 import pytest
-from core_rows import address, amend, cancel, cancel_client, deposit, group, place, row
+from core_rows import (
+    address,
+    amend,
+    cancel,
+    cancel_client,
+    deposit,
+    group,
+    list_asset,
+    list_market,
+    market_status,
+    place,
+    row,
+)
 from executors import low_neighbour
-from side_by_side import BUY, COMMANDS, IOC, MESSAGES, SELL, Exchange, ends, refused, venue_of
+from side_by_side import (
+    BUY,
+    COMMANDS,
+    IOC,
+    MESSAGES,
+    QUOTE,
+    SELL,
+    Exchange,
+    ends,
+    refused,
+    venue_of,
+)
 from venues import Market
 
 from consensus import layout
@@ -88,6 +111,24 @@ def test_rule_01_no_word_of_a_user_makes_a_handle() -> None:
         events = exchange.say(0, *rows[start : start + 64])
         assert set(ends(events)) == set(refused(layout.UNKNOWN_ORDER))
     assert exchange.book()[1] == [(100, 4242), (101, 4242)]
+
+
+def test_rule_01_a_position_shaped_like_an_order_cannot_be_cancelled() -> None:
+    """Behind the pool lie the traders: the words of account 4 are those of slot 64 + 2.
+
+    It buys until its net position reads as a live tag of generation 1, and its cost as its own
+    account: only the range of the slot is left to refuse the handle.
+    """
+    lots = (1 << 32) + 1
+    market = Market(
+        price_bits=8, base_per_lot=1, quote_per_tick_lot=1, lots_max=lots, rates=((0, 0),) * 4
+    )
+    exchange = Exchange(venue_of(market))
+    exchange.rest(0, SELL, 4, lots)
+    exchange.say(2, exchange.order(2, BUY, 4, lots, tif=IOC))
+    assert exchange.trader(2, layout.TRADER_NET) == 1 << 32 | layout.TAG_LIVE
+    assert exchange.trader(2, layout.TRADER_COST) & layout.TERMS_ACCOUNT_MASK == 4
+    assert exchange.refusal(2, cancel(1 << 24 | 64 + 2)) == layout.UNKNOWN_ORDER
 
 
 # Rule 2
@@ -187,6 +228,24 @@ def test_rule_04_no_change_escapes_the_marks() -> None:
         exchange.say(2, exchange.order(2, BUY, 100, 5, tif=IOC))
         exchange.say(0, amend(handle, 100, 20), amend(handle, 101, 30), cancel(handle))
         exchange.open(1)  # compares both roots
+
+
+@pytest.mark.parametrize("side", [BUY, SELL])
+def test_rule_04_both_balances_of_a_maker_are_marked_when_they_lie_in_two_leaves(side: int) -> None:
+    exchange = Exchange(venue_of(assets_max=8))
+    far = 4  # four balances fill a leaf
+    exchange.govern(list_asset(0x44), list_asset(0x45))
+    exchange.govern(
+        list_market(base=far, quote=1, price_bits=8, pool_bits=6, page_bits=6),
+        market_status(0, market=1),
+    )
+    for trader in (0, 1):
+        exchange.deposit(address(trader), far, 10**9)
+    exchange.rest(0, side, 100, 5, market=1)
+    exchange.open(1)
+    exchange.say(1, exchange.order(1, 1 - side, 100, 3, market=1, tif=IOC))
+    exchange.open(1)  # compares both roots
+    assert exchange.funds(0, QUOTE)[0] == (900 if side == SELL else -900)
 
 
 def test_rule_04_undo_finds_every_changed_word() -> None:
