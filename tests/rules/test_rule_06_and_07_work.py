@@ -63,15 +63,15 @@ def test_rule_06_exactly_the_limit_is_no_limit() -> None:
     assert events[-1].kind == layout.EVENT_RESTED and exchange.book() == ([(200, 1)], [])
 
 
-@pytest.mark.parametrize("extra", [0, 1])
-def test_rule_06_a_fill_or_kill_over_own_orders_scans_half_the_visits(extra: int) -> None:
+@pytest.mark.parametrize("count", [50, 51, 90])
+def test_rule_06_a_fill_or_kill_over_own_orders_scans_half_the_visits(count: int) -> None:
     exchange = with_visits(100)
-    rest_many(exchange, 0, SELL, 100, 50 + extra, 1)
+    rest_many(exchange, 0, SELL, 100, count, 1)
     row = exchange.order(0, BUY, 200, 1, tif=FOK, stp=layout.STP_CANCEL_MAKER)
-    wanted = layout.WORK_LIMIT if extra else layout.UNFILLABLE
+    wanted = layout.UNFILLABLE if count == 50 else layout.WORK_LIMIT
     assert exchange.refusal(0, row) == wanted
-    assert visits_of(exchange) == 50 + extra
-    assert exchange.book()[1] == [(100, 50 + extra)]
+    assert exchange.core.memory.S[layout.S_VISITS] == min(count, 51)
+    assert exchange.book()[1] == [(100, count)]
 
 
 def test_rule_06_slices_of_icebergs_are_visits_of_a_scan() -> None:
