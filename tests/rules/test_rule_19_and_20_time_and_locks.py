@@ -108,7 +108,7 @@ def test_a_dead_man_switch_can_be_moved_and_disarmed() -> None:
     assert exchange.open(5) == [] and exchange.book()[1] == [(100, 1)]
 
 
-def test_a_thousand_and_twenty_four_switches_can_be_armed() -> None:
+def test_rule_06_of_1024_switches_at_most_64_act_in_a_block() -> None:
     exchange = Exchange(venue_of(accounts_max=2048, traders=1026))
     due = exchange.time + 9
     arm = [group([dead_man(due)], **exchange.header(trader, 0, {})) for trader in range(1024)]
