@@ -64,7 +64,6 @@ class Samples:
         self.honest: array[int] = array("q")
         self.attack: array[int] = array("q")
         self.blocks: array[int] = array("q")
-        self.refused = 0
 
 
 class Run:
@@ -203,8 +202,8 @@ def bench(messages: int, seed: int, rounds: int, advance: Advance) -> dict[str, 
     """Every load and attack; a report without `machine` and `bars`."""
     report: dict[str, object] = {}
     ticks = 1 << 24
-    with TemporaryDirectory() as name:
-        timer = Timer(Path(name))
+    with TemporaryDirectory() as folder:
+        timer = Timer(Path(folder))
         loads = {
             "contiguous": lambda: attacks.contiguous(messages, seed),
             "swept": lambda: attacks.swept(messages),
