@@ -223,10 +223,14 @@ def test_rule_12_revoke_and_grant_again_revives_no_old_signature(chain: Chain) -
 
 def test_rule_12_a_fresh_key_signs_from_the_next_block_on(chain: Chain) -> None:
     chain.block(chain.group(chain.grant()))
-    old = chain.verified(chain.group(commands.place(0, SELL, 1, 100, 5), key=1))
+    one, old = (
+        chain.verified(chain.group(commands.place(0, SELL, client, 100, 5), key=1))
+        for client in (1, 2)
+    )
     granted = chain.verified(chain.group(commands.revoke(1), chain.grant()))
-    assert old is not None and granted is not None
+    assert one is not None and old is not None and granted is not None
     proposal = Proposal(chain.state, chain.opening())
+    proposal.add(one)  # the epoch before the block is known from here on
     proposal.add(granted)
     with pytest.raises(InvalidBlock) as caught:
         proposal.add(old)
