@@ -14,6 +14,7 @@ from core_rows import (
     group,
     list_market,
     market_status,
+    parameter,
     revoke,
     settings,
     transfer,
@@ -204,6 +205,16 @@ def test_rule_20_rate_limits_are_words_of_the_state() -> None:
     exchange.say(0, cancel(0))
     assert M[record + layout.ACCOUNT_TOKENS] == 53_500
     assert M[record + layout.ACCOUNT_REFILLED] == exchange.time
+
+
+def test_rule_14_no_more_than_a_day_of_tokens_comes_at_once() -> None:
+    exchange = Exchange(venue_of(parameters=(1000, 40_000, 1, 64, 0)))
+    exchange.govern(parameter(3, 1_000_000))
+    for _ in range(3):
+        exchange.open(86_400_000)
+    exchange.say(0, cancel(0))
+    M = exchange.core.memory.M
+    assert M[M[layout.AT_ACCOUNTS] + 2 * 32 + layout.ACCOUNT_TOKENS] == 64_000 + 86_400_000 - 1000
 
 
 # Halts
