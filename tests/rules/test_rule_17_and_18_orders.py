@@ -144,6 +144,14 @@ def test_rule_18_a_minimum_is_filled_at_once_or_the_order_is_refused() -> None:
     assert len(fills(events)) == 2 and exchange.book()[0] == [(100, 10)]
 
 
+def test_rule_18_an_order_with_a_minimum_decrements_nothing_but_stops() -> None:
+    exchange, own, _ = own_then_other()
+    exchange.rest(1, SELL, 99, 4)
+    events = exchange.say(0, exchange.order(0, BUY, 100, 9, minimum=4, stp=DECREMENT))
+    assert len(fills(events)) == 1 and ends(events[-1:]) == [GONE]
+    assert exchange.word(own, layout.ORDER_VISIBLE) == 5
+
+
 @pytest.mark.parametrize("side", [BUY, SELL])
 def test_rule_18_a_post_only_slides_once_to_one_tick_behind_the_touch(side: int) -> None:
     exchange = Exchange()
