@@ -1,0 +1,1 @@
+"""Mutation runs: change the rules in one place and see whether a test notices."""
