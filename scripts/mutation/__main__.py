@@ -14,14 +14,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from consensus.proving.subset import CORE_MODULES
 from node.ctwin import core_sources
-from scripts.mutation.core import OUTSIDE, run_corpus
+from scripts.mutation.core import run_corpus
 from scripts.mutation.corpus import ROOT, Recording, record_all
 from scripts.mutation.mutants import CHECK, Mutant, mutants_of
 from scripts.mutation.results import Results, report
@@ -43,12 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [mutant for path in modules(options.module) for mutant in choose(path, options)]
     results = Results(Path(options.results), fresh=options.fresh)
     core = [mutant for mutant in chosen if mutant.path in CORE_MODULES]
-    if not options.suite_only:
-        run_core(results.unknown(core, "corpus"), results)
-    waiting = results.unknown([m for m in core if results.survives(m, "corpus")], "suite")
-    run_suite(waiting, results, options, pure=True)
-    others = [mutant for mutant in chosen if mutant.path not in CORE_MODULES]
-    run_suite(results.unknown(others, "suite"), results, options, pure=False)
+    run_core(results.unknown(core, "corpus"), results)
+    if not options.corpus_only:
+        waiting = results.unknown([m for m in core if results.survives(m, "corpus")], "suite")
+        run_suite(waiting, results, options, pure=True)
+        others = [mutant for mutant in chosen if mutant.path not in CORE_MODULES]
+        run_suite(results.unknown(others, "suite"), results, options, pure=False)
     return report(chosen, results, options.json)
 
 
@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true", help="one JSON object on the output")
     parser.add_argument("--fresh", action="store_true", help="forget the results of earlier runs")
-    parser.add_argument("--suite-only", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--corpus-only", action="store_true", help="the first stage of the core")
     parser.add_argument("--results", default=str(ROOT / "build" / "mutation" / "results.json"))
     return parser.parse_args(arguments)
 
