@@ -22,12 +22,10 @@ from typing import Final
 from consensus.proving.subset import CORE_MODULES
 from node.ctwin import core_sources
 from scripts.mutation.core import run_corpus
-from scripts.mutation.corpus import ROOT, Recording, record_all
+from scripts.mutation.corpus import ROOT, record_all
 from scripts.mutation.mutants import CHECK, Mutant, mutants_of
 from scripts.mutation.results import Results, report
 
-CORPUS_SEEDS: Final = (1, 2)
-CORPUS_MESSAGES: Final = 6000  # for each venue and seed
 BUDGET_S: Final = 20.0  # processor time of the tests for one mutant
 # Not judged by mutants, each for a reason.
 EXCLUDED: Final = {
@@ -93,8 +91,9 @@ def choose(path: str, options: argparse.Namespace) -> Iterator[Mutant]:
 def run_core(mutants: Sequence[Mutant], results: Results) -> None:
     if not mutants:
         return
-    say(f"recording {len(CORPUS_SEEDS)} x {CORPUS_MESSAGES} messages for each venue")
-    corpus: list[Recording] = record_all(CORPUS_SEEDS, CORPUS_MESSAGES)
+    corpus = record_all()
+    messages = sum(recording.messages for recording in corpus)
+    say(f"recorded {messages} messages of {len(corpus)} venues")
     sources = core_sources(ROOT)
     for path in sorted({mutant.path for mutant in mutants}):
         of_module = [mutant for mutant in mutants if mutant.path == path]

@@ -34,6 +34,7 @@ ENTRIES: Final = (
     "execute", "forget", "housekeeping", "open_block", "operate", "run_book", "tables", "undo",
 )  # fmt: skip
 FLAGS: Final = ("-std=c11", "-O1", "-w", "-shared", "-fPIC", "-DRIALTO_HOSTED", "-DRIALTO_OVERFLOW")
+CHOSEN: Final = "chosen_mutant"  # a local name that no function has
 SWITCH: Final = "def mutant() -> i64:\n    return 0\n"
 SWITCH_IN_C: Final = re.compile(r"(static i64 f_mutant\(void\) \{\s*return )INT64_C\(0\);")
 # Constants that replay.c needs, whether or not the functions do.
@@ -72,7 +73,8 @@ def outside_the_subset(
 ) -> set[Mutant]:
     """Those that scripts/tidy.py refuses, so that no test has to notice them."""
     text = with_switches(sources[path], mutants)
-    firsts = {node.lineno: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    body = ast.parse(text).body
+    firsts = {node.lineno: node for node in body if isinstance(node, ast.FunctionDef)}
     found = set()
     for fault in check({**sources, path: text}, wrapping_of(text)):
         if fault.path == path:
@@ -100,7 +102,12 @@ def with_switches(text: str, mutants: Sequence[Mutant]) -> str:
         gives = "return " if isinstance(switch.returns, ast.Name) else ""
         calls = {number: f"{gives}{name}__{number}({arguments})" for number in [0, *numbers]}
         first, last = numbers[0], numbers[-1]  # every number between is of this function too
-        lines = ["n: i64 = mutant()", f"if n < {first} or n > {last}:", f" {calls[0]}", "else:"]
+        lines = [
+            f"{CHOSEN}: i64 = mutant()",
+            f"if {CHOSEN} < {first} or {CHOSEN} > {last}:",
+            f" {calls[0]}",
+            "else:",
+        ]
         lines += _branches(calls, numbers, 1)
         switch.body = ast.parse("\n".join(lines)).body
         for number in numbers:
@@ -119,7 +126,7 @@ def _branches(calls: Mapping[int, str], numbers: Sequence[int], depth: int) -> I
         yield f"{space}{calls[numbers[0]]}"
         return
     middle = len(numbers) // 2
-    yield f"{space}if n < {numbers[middle]}:"
+    yield f"{space}if {CHOSEN} < {numbers[middle]}:"
     yield from _branches(calls, numbers[:middle], depth + 1)
     yield f"{space}else:"
     yield from _branches(calls, numbers[middle:], depth + 1)
@@ -159,9 +166,7 @@ def cpu_seconds(library: Path, corpus: Sequence[Recording]) -> float:
     return 0.3 + 4 * (spent - before.children_user - before.children_system)
 
 
-def replay(
-    library: Path, number: int, corpus: Sequence[Recording], limit_s: float
-) -> str | None:
+def replay(library: Path, number: int, corpus: Sequence[Recording], limit_s: float) -> str | None:
     """What stopped mutant `number` in a child process of its own; None if nothing did."""
     child = os.fork()
     if child == 0:

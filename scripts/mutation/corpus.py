@@ -5,12 +5,12 @@ what a row means; the rows come from tests/core.
 
 The recording is taken from `agreement.Run`, which compares the core with the naive twin after every
 group and every block and stops at the first difference. So what is recorded is what the twin says,
-and a changed core that differs from the recording fails the agreement test that plays the same
-venue and seed. Only groups refused for a full block rest on the core alone: the twin has no leaves.
+and a changed core that differs from the recording fails tests/core/test_agreement.py, which plays
+the same venues and seeds. Only groups refused for a full block rest on the core alone: the twin has
+no leaves.
 """
 
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import iter_unpack, pack
@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "tests" / "core"))
 
 from agreement import Run  # noqa: E402
 from executors import Core, empty_memory, prepare_genesis  # noqa: E402
+from test_agreement import jobs  # noqa: E402
 from venues import VENUES, Venue  # noqa: E402
 
 from consensus import layout  # noqa: E402
@@ -116,17 +117,21 @@ class RecordingCore(Core):
         self.steps.add(UNDO, pack("<q", len(self.image()) // 8))
 
 
-def record(venue: Venue, seed: int, messages: int) -> Recording:
+def record(name: str, seed: int, messages: int, groups_max: int = 90) -> Recording:
     """Play `messages` operations against the naive twin and write them down."""
-    run = Run(venue, seed)
+    venue = VENUES[name]
+    run = Run(venue, seed, groups_max=groups_max)
     core = RecordingCore(venue)
     run.core = core
     run.play(messages)
     M, S = core.begins
     steps = b"".join(core.steps.parts)
-    return Recording(f"{venue.name}, seed {seed}", M, S, steps, run.messages)
+    return Recording(f"{name}, seed {seed}", M, S, steps, run.messages)
 
 
-def record_all(seeds: Iterable[int], messages: int) -> list[Recording]:
-    """One recording for each venue and seed."""
-    return [record(venue, seed, messages) for seed in seeds for venue in VENUES.values()]
+def record_all() -> list[Recording]:
+    """The runs of the default form of tests/core/test_agreement.py."""
+    return [
+        record(job.venue, job.seed, job.messages, job.groups_max)
+        for job in jobs(long=False, compiled=True)
+    ]

@@ -53,23 +53,23 @@ class Mutant(NamedTuple):
 
 
 class _Edit(NamedTuple):
-    """Put `new` into a field of `parent`, at `index` if the field is a list."""
+    """Put `new` into a field of `parent`, at `at` if the field is a list."""
 
     parent: ast.AST
     field: str
-    index: int | None
+    at: int | None
     new: object
     kind: str
     what: str
     line: int
 
     def swap(self, new: object) -> object:
-        if self.index is None:
+        if self.at is None:
             old = getattr(self.parent, self.field)
             setattr(self.parent, self.field, new)
         else:
             items = getattr(self.parent, self.field)
-            old, items[self.index] = items[self.index], new
+            old, items[self.at] = items[self.at], new
         return old
 
 
@@ -103,8 +103,7 @@ def mutated_module(text: str, mutant: Mutant) -> ast.Module:
             if mutant.function == MODULE:
                 hit = node.lineno <= mutant.line <= (node.end_lineno or node.lineno)
             else:
-                is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-                hit = is_function and f"{prefix}{node.name}" == mutant.function  # type: ignore[attr-defined]
+                hit = f"{prefix}{getattr(node, 'name', None)}" == mutant.function
             if hit and not isinstance(node, ast.ClassDef):
                 body[at] = ast.fix_missing_locations(changed)
                 return True

@@ -25,7 +25,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -40,7 +39,8 @@ from scripts.mutation.mutants import MODULE, Mutant, mutated_module
 # The working directory is the tree under test: scripts/pure runs this in a copy.
 ROOT: Final = Path.cwd()
 OPTIONS: Final = (
-    "-s", "-p", "no:cacheprovider", "-p", "no:terminal", "-m", "core", "-o", "addopts=--strict-markers",
+    "-s", "-p", "no:cacheprovider", "-p", "no:terminal", "-m", "core",
+    "-o", "addopts=--strict-markers",
 )  # fmt: skip
 MARKS: Final = "__mutation_marks__"
 LOOP_CPU_S: Final = 3.0  # beyond ten times what the test takes
@@ -137,13 +137,11 @@ class Suite:
         if child == 0:
             try:
                 self._reach_in_child(answer)
-            except BaseException:
-                (self.folder / "error").write_text(traceback.format_exc())
             finally:
                 os._exit(0)
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
         if not answer.exists():
-            raise RuntimeError((self.folder / "error").read_text())
+            raise RuntimeError(f"the run with marks ended with wait status {status}")
         facts = json.loads(answer.read_text())
         self.seconds = facts["seconds"]
         self.reached = {(path, line): names for path, line, names in facts["reached"]}
@@ -189,9 +187,10 @@ class Suite:
 
     def _tests_of(self, mutant: Mutant) -> list[str]:
         """The tests that reach the changed line, quickest first, as far as the budget goes."""
-        spent, chosen = 0.0, []
-        for name in sorted(self.reached.get((mutant.path, mutant.line), ()) or self._near(mutant),
-                           key=lambda name: self.seconds[name]):  # fmt: skip
+        spent = 0.0
+        chosen: list[str] = []
+        reaching = self.reached.get((mutant.path, mutant.line)) or self._near(mutant)
+        for name in sorted(reaching, key=lambda name: self.seconds[name]):
             spent += self.seconds[name]
             if spent > self.budget_s and chosen:
                 break
@@ -231,9 +230,12 @@ class Suite:
             signal.setitimer(signal.ITIMER_PROF, LOOP_CPU_S + 10 * self.seconds[item.nodeid])
             signal.setitimer(signal.ITIMER_REAL, STUCK_S + 50 * self.seconds[item.nodeid])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            if self.failed is not None:
+            if self._has_failed():
                 return 1
         return 0
+
+    def _has_failed(self) -> bool:
+        return self.failed is not None
 
     def _verdict(self, child: int, status: int) -> str | None:
         note = self.folder / f"killer-{child}"

@@ -17,7 +17,7 @@ def changes(body: str) -> list[tuple[str, str]]:
     ("body", "kind", "what"),
     [
         ("    if a:\n        return 0\n    return b\n", "check", "removed `if a: return 0`"),
-        ("    if a:\n        raise KeyError\n    return b\n", "check", "removed `if a: raise KeyError`"),
+        ("    if a:\n        raise a\n    return b\n", "check", "removed `if a: raise a`"),
         ("    if a:\n        b = 3\n    return b\n", "check", "removed `if a: b = 3`"),
         ("    if a or b:\n        f(1)\n    return b\n", "check", "`a or b` became `b`"),
         ("    if a or b:\n        f(1)\n    return b\n", "operator", "`a or b` became `a and b`"),
@@ -39,9 +39,7 @@ def test_each_kind_of_change_is_made(body: str, kind: str, what: str) -> None:
 
 def test_texts_and_annotations_are_left_alone() -> None:
     text = 'def f() -> "1":\n    """Two or 3."""\n    raise KeyError("4")\n'
-    assert [mutant.what for mutant in mutants_of("m.py", text)] == [
-        "removed `raise KeyError('4')`"
-    ]
+    assert [mutant.what for mutant in mutants_of("m.py", text)] == ["removed `raise KeyError('4')`"]
 
 
 @pytest.mark.parametrize(
@@ -69,6 +67,6 @@ def test_every_mutant_differs_from_the_module_in_its_own_function_only() -> None
 
 
 def test_a_mutant_is_shown_as_file_line_and_change() -> None:
-    mutant = next(m for m in mutants_of("m.py", HEAD + "    return a + b\n") if m.kind == "operator")
+    mutant = mutants_of("m.py", HEAD + "    return a + b\n")[1]
     assert isinstance(mutant, Mutant)
     assert str(mutant) == "m.py:2: `a + b` became `a - b`"
