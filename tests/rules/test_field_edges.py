@@ -27,6 +27,7 @@ from core_rows import (
     grant,
     group,
     list_asset,
+    list_market,
     market_limits,
     market_status,
     parameter,
@@ -50,6 +51,7 @@ from consensus.execute import group_key_at
 POWERS: Final = (6, 7, 8, 16, 20, 22, 24, 30, 32, 40, 48, 53, 56, 61, 62, 63)
 LIMITS: Final = (
     0, 1, 4, 16, 18, 64, 255, 256, 1000, 1024, 5000, 40_000, 65_535, 100_000, 1_000_000, 86_400_000,
+    layout.PRODUCT_MAX, layout.PRODUCT_MAX // 3 // 126, layout.PRODUCT_MAX // 1000,
     layout.AMOUNT_MAX, layout.AMOUNT_MAX - 3 * FUNDS, layout.AMOUNT_MAX - 4 * FUNDS, FUNDS,
 )  # fmt: skip
 BANDED: Final = Market(
@@ -84,6 +86,12 @@ ROWS: Final[dict[str, tuple[int, Callable[[Exchange, int], bytes]]]] = {
     "settings": (0, lambda e, h: settings(2)),
     "deposit": (layout.KEY_DEPOSIT, lambda e, h: deposit(address(0), 1, 100)),
     "list asset": (GOVERN, lambda e, h: list_asset(0x41, 18, 5)),
+    "list market": (GOVERN, lambda e, h: list_market(
+        price_bits=7, pool_bits=7, page_bits=7, band=1_000_000, orders=1, reference=126)),
+    "list the largest market": (GOVERN, lambda e, h: list_market(
+        price_bits=28, pool_bits=20, page_bits=16, lots_max=1, reference=(1 << 28) - 2)),
+    "list a market of dear lots": (GOVERN, lambda e, h: list_market(
+        price_bits=6, pool_bits=6, page_bits=6, base_per_lot=1000, quote_per_tick_lot=1)),
     "fees": (GOVERN, lambda e, h: fees(3, 900, -400)),
     "market status": (GOVERN, lambda e, h: market_status(0)),
     "chain status": (GOVERN, lambda e, h: chain_status(0)),
@@ -117,10 +125,13 @@ def bent_rows(good: bytes, time: int) -> Iterator[bytes]:
 
 
 class Edges:
-    """An exchange in which each bent row meets the same situation."""
+    """An exchange in which each bent row meets the same situation.
+
+    There is no room for a fifth market: a listing that passes every check is told so.
+    """
 
     def __init__(self) -> None:
-        self.exchange = Exchange(venue_of(BANDED, assets_max=8))
+        self.exchange = Exchange(venue_of(*[BANDED] * 4, assets_max=8))
         self.governor = GOVERNOR
         self.handle = 0
         self.answers: set[int] = set()
