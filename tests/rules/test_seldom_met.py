@@ -155,7 +155,7 @@ def test_a_post_only_order_clears_at_most_visits_max_dead_orders(visits: int) ->
 
 @pytest.mark.parametrize("cleared", [0, 5])
 def test_what_a_post_only_order_cleared_counts_as_visited(cleared: int) -> None:
-    """A post-only order does not trade; its visits show in scratch, where a minimum adds to them."""
+    """A post-only order does not trade; its visits show in scratch, where a scan adds."""
     exchange = Exchange(venue_of(parameters=(16, 40_000, 1_000_000, 1_000_000, 0)))
     for _ in range(cleared):
         exchange.rest(0, SELL, 100, 1, expires=exchange.time + 10)
