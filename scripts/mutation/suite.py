@@ -39,7 +39,7 @@ from scripts.mutation.mutants import MODULE, Mutant, mutated_module
 # The working directory is the tree under test: scripts/pure runs this in a copy.
 ROOT: Final = Path.cwd()
 OPTIONS: Final = (
-    "-s", "-p", "no:cacheprovider", "-p", "no:terminal", "-m", "core",
+    "-s", "-p", "no:cacheprovider", "-p", "no:terminal", "-m", "core and not slow",
     "-o", "addopts=--strict-markers",
 )  # fmt: skip
 MARKS: Final = "__mutation_marks__"
