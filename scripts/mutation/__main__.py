@@ -59,6 +59,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="which sample")
     parser.add_argument("--budget", type=float, default=BUDGET_S, metavar="S",
                         help="processor seconds of tests for one mutant")  # fmt: skip
+    parser.add_argument("--tests", action="append", metavar="PATH",
+                        help="only these tests, after new ones were written")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true", help="one JSON object on the output")
     parser.add_argument("--fresh", action="store_true", help="forget the results of earlier runs")
@@ -111,7 +113,8 @@ def run_suite(
     say(f"{len(mutants)} mutants against the suite{' (interpreted core)' if pure else ''}")
     with tempfile.TemporaryDirectory() as folder:
         request, answers = Path(folder) / "request.json", Path(folder) / "answers.jsonl"
-        facts = {"mutants": mutants, "budget_s": options.budget, "jobs": options.jobs}
+        facts = {"mutants": mutants, "budget_s": options.budget, "jobs": options.jobs,
+                 "tests": options.tests or ["tests"]}  # fmt: skip
         request.write_text(json.dumps(facts))
         command = [sys.executable, "-m", "scripts.mutation.suite", str(request), str(answers)]
         if pure:

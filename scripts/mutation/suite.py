@@ -10,7 +10,7 @@ ends at the first failure. What must never live here: what is changed.
 A changed statement at module level cannot be swapped in; for it a new interpreter imports the
 changed module and runs the test files that reach the module.
 
-Request: {"mutants": [...], "budget_s": N, "jobs": N}. A line of results: [number, killer or null].
+Request: {"mutants": [...], "budget_s": N, "jobs": N, "tests": [...]}. A line of results: [number, killer or null].
 """
 
 import ast
@@ -342,7 +342,7 @@ def main(arguments: Sequence[str]) -> int:
         return int(pytest.main([*OPTIONS, "-x", *request["files"]]))
     mutants = [Mutant(*fields) for fields in request["mutants"]]
     suite = Suite(mutants, Path(arguments[1]), request["budget_s"], request["jobs"])
-    return int(pytest.main([*OPTIONS, *request.get("tests", ["tests"])], plugins=[suite]))
+    return int(pytest.main([*OPTIONS, *request["tests"]], plugins=[suite]))
 
 
 if __name__ == "__main__":
