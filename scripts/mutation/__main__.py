@@ -24,7 +24,7 @@ from node.ctwin import core_sources
 from scripts.mutation.core import run_corpus
 from scripts.mutation.corpus import ROOT, record_all
 from scripts.mutation.mutants import CHECK, Mutant, mutants_of
-from scripts.mutation.results import Results, report
+from scripts.mutation.results import Results, report, review_name, survivors_of
 
 BUDGET_S: Final = 20.0  # processor time of the tests for one mutant
 # Not judged by mutants, each for a reason.
@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run_suite(waiting, results, options, pure=True)
         others = [mutant for mutant in chosen if mutant.path not in CORE_MODULES]
         run_suite(results.unknown(others, "suite"), results, options, pure=False)
+    if options.review:
+        print("\n".join(review_name(mutant) for mutant in survivors_of(chosen, results)))
+        return 0
     return report(chosen, results, options.json)
 
 
@@ -63,6 +66,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="only these tests, after new ones were written")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true", help="one JSON object on the output")
+    parser.add_argument("--review", action="store_true",
+                        help="print survivors as equivalent.txt names them")  # fmt: skip
     parser.add_argument("--fresh", action="store_true", help="forget the results of earlier runs")
     parser.add_argument("--corpus-only", action="store_true", help="the first stage of the core")
     parser.add_argument("--results", default=str(ROOT / "build" / "mutation" / "results.json"))

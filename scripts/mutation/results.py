@@ -90,15 +90,38 @@ def _digest(folders: Sequence[str]) -> str:
     return state.hexdigest()
 
 
-def reviewed() -> dict[tuple[str, str, str], str]:
-    """Mutants that no test can notice: (path, function, what) and why, from `equivalent.txt`."""
-    found: dict[tuple[str, str, str], str] = {}
-    lines = [line for line in REVIEWED.read_text(encoding="utf-8").splitlines() if line]
-    entries = [line for line in lines if not line.startswith("#")]
-    for heading, reason in zip(entries[::2], entries[1::2], strict=True):
-        path, function, what = heading.split(" | ", 2)
-        found[path, function, what] = reason.strip()
+@cache
+def reviewed() -> dict[str, str]:
+    """Mutants that no test can notice, as `review_name` calls them, and why: `equivalent.txt`."""
+    found: dict[str, str] = {}
+    waiting: list[str] = []
+    for line in REVIEWED.read_text(encoding="utf-8").splitlines():
+        if line.startswith("  "):
+            found |= dict.fromkeys(waiting, line.strip())
+            waiting = []
+        elif line and not line.startswith("#"):
+            waiting.append(line)
+    if waiting:
+        raise ValueError(f"{REVIEWED.name}: no reason stands below {waiting[0]!r}")
     return found
+
+
+def review_name(mutant: Mutant) -> str:
+    """What stays the same when other lines move: place, changed line, change."""
+    line = _lines(mutant.path)[mutant.line - 1].strip()
+    return f"{mutant.path} {mutant.function}: {line}: {mutant.what}"
+
+
+@cache
+def _lines(path: str) -> list[str]:
+    return (ROOT / path).read_text(encoding="utf-8").splitlines()
+
+
+def survivors_of(mutants: Iterable[Mutant], results: Results) -> list[Mutant]:
+    """Those that the suite, or for want of it the corpus, did not notice and nobody excused."""
+    known = [m for m in mutants if results.survives(m, "suite") or results.survives(m, "corpus")]
+    alive = [mutant for mutant in known if results.killer(mutant) is None]
+    return [mutant for mutant in alive if review_name(mutant) not in reviewed()]
 
 
 def report(mutants: Sequence[Mutant], results: Results, as_json: bool) -> int:
@@ -115,7 +138,7 @@ def report(mutants: Sequence[Mutant], results: Results, as_json: bool) -> int:
         elif killer is not None:
             row["killed"] += 1
             row[f"{kind} killed"] += 1
-        elif (mutant.path, mutant.function, mutant.what) in excused:
+        elif review_name(mutant) in excused:
             row["equivalent"] += 1
         elif results.unknown([mutant], "suite"):
             row["not run"] += 1

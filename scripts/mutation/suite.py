@@ -10,7 +10,8 @@ ends at the first failure. What must never live here: what is changed.
 A changed statement at module level cannot be swapped in; for it a new interpreter imports the
 changed module and runs the test files that reach the module.
 
-Request: {"mutants": [...], "budget_s": N, "jobs": N, "tests": [...]}. A line of results: [number, killer or null].
+Request: {"mutants": [...], "budget_s": N, "jobs": N, "tests": [...]}. A line of results: [number,
+killer or null].
 """
 
 import ast

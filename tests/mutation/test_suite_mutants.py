@@ -53,6 +53,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("tests", "consensus"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "test_a.py").write_text("one")
+    (tmp_path / "consensus" / "a.py").write_text("a line\n" * 10)
     return tmp_path
 
 
@@ -80,12 +81,12 @@ def test_the_report_names_survivors_and_fails_below_nine_of_ten(
     tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = results.Results(tree / "results.json")
-    mutants = [MUTANT._replace(text=f"def f(): return {n}", line=n) for n in range(10)]
+    mutants = [MUTANT._replace(text=f"def f(): return {n}", line=n) for n in range(1, 11)]
     for mutant in mutants[1:]:
         known.note(mutant, "suite", "tests/test_a.py::test_x")
     known.note(mutants[0], "suite", None)
     assert results.report(mutants, known, False) == 0
-    assert "consensus/a.py:0: removed `if x: return 1`" in capsys.readouterr().out
+    assert "consensus/a.py:1: removed `if x: return 1`" in capsys.readouterr().out
     known.note(mutants[1], "suite", None)
     assert results.report(mutants, known, True) == 1
     facts = json.loads(capsys.readouterr().out)
@@ -95,8 +96,8 @@ def test_the_report_names_survivors_and_fails_below_nine_of_ten(
 
 def test_every_reviewed_change_is_one_that_can_be_made() -> None:
     made = {
-        (mutant.path, mutant.function, mutant.what)
-        for path in {path for path, _, _ in results.reviewed()}
+        results.review_name(mutant)
+        for path in {name.split(" ")[0] for name in results.reviewed()}
         for mutant in mutants_of(path, (ROOT / path).read_text())
     }
     assert results.reviewed().keys() <= made
