@@ -48,8 +48,11 @@ def first_touch(M: vec[i64], S: vec[i64], leaf: i64) -> None:
     end: i64 = word + LEAF_WORDS
     while word < end:
         S[at] = M[word]
-        at += 1
-        word += 1
+        S[at + 1] = M[word + 1]
+        S[at + 2] = M[word + 2]
+        S[at + 3] = M[word + 3]
+        at += 4
+        word += 4
     S[S_MARKS + leaf] = 1
     S[S[S_LIST] + n] = leaf
     S[S_DIRTY] = n + 1

@@ -5,6 +5,8 @@ stored; an account's LOCKED word is the sum over its orders. Rounding is against
 Rules: docs/protocol/accounts.md.
 """
 
+from typing import Final
+
 from librt.vecs import vec
 from mypy_extensions import i64
 
@@ -33,6 +35,8 @@ from consensus.layout import (
 )
 from consensus.scratch import touch
 
+FEE_SHORT: Final = 1 << 44  # amounts whose fee needs one product and one division
+
 
 def account_at(M: vec[i64], account: i64) -> i64:
     """First word of an account record."""
@@ -59,6 +63,8 @@ def fee_up(n: i64, rate: i64) -> i64:
     """Ceil of n x rate ppm; n <= 2^61, rate <= 10^5: both products stay below 2^58."""
     if rate == 0:
         return 0
+    if n < FEE_SHORT:
+        return (n * rate + RATE_UNIT - 1) // RATE_UNIT  # < 2^44 x 2^17
     whole: i64 = n // RATE_UNIT
     return whole * rate + ((n - whole * RATE_UNIT) * rate + RATE_UNIT - 1) // RATE_UNIT
 
@@ -67,6 +73,8 @@ def fee_down(n: i64, rate: i64) -> i64:
     """Floor of n x rate ppm, same bounds."""
     if rate == 0:
         return 0
+    if n < FEE_SHORT:
+        return n * rate // RATE_UNIT
     whole: i64 = n // RATE_UNIT
     return whole * rate + ((n - whole * RATE_UNIT) * rate) // RATE_UNIT
 

@@ -217,23 +217,25 @@ def walk(
     taker: i64 = (account << 20) | rate
     lots: i64 = S[S_LOTS]
     trades: i64 = 0
+    stop: i64 = 0
     key: i64 = M[k + BOOK_BEST + other]
     touch(M, S, k)
-    while key <= limit and lots > 0 and S[S_STOP] == 0:
+    while key <= limit and lots > 0 and stop == 0:
         level: i64 = level_at(M, k, other, key)
         price: i64 = key_of(M, k, other, key)
         slot: i64 = M[level + LEVEL_HEAD]
         filled: i64 = 0
-        while slot != 0 and lots > 0 and S[S_STOP] == 0:
+        while slot != 0 and lots > 0 and stop == 0:
             order: i64 = order_at(M, k, slot)
             if visits >= visits_max:
-                S[S_STOP] = REASON_WORK_LIMIT
+                stop = REASON_WORK_LIMIT
             elif M[order + ORDER_EXPIRES] <= M[TIME]:
                 remove(M, S, k, slot, REASON_EXPIRED)
             elif M[order + ORDER_TERMS] & TERMS_ACCOUNT_MASK == account:
                 S[S_LOTS] = lots
                 meet_own(M, S, k, level, slot, other, key, stp)
                 lots = S[S_LOTS]
+                stop = S[S_STOP]
             else:
                 t: i64 = M[order + ORDER_VISIBLE]
                 if lots < t:
@@ -241,7 +243,7 @@ def walk(
                 if budget:
                     t = affordable(S, price * M[k + BOOK_QUOTE_PER_TICK_LOT], rate, t)
                 if t == 0:
-                    S[S_STOP] = REASON_BUDGET
+                    stop = REASON_BUDGET
                 else:
                     trade(M, S, k, level, slot, order, key, t, price, head, taker)
                     lots -= t
@@ -255,6 +257,7 @@ def walk(
             S[S_SPENT] += filled * price * M[k + BOOK_QUOTE_PER_TICK_LOT]  # <= 2^61
         key = M[k + BOOK_BEST + other]
     S[S_LOTS] = lots
+    S[S_STOP] = stop
     S[S_TRADES] = trades
     S[S_VISITS] = visits
 

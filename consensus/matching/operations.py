@@ -4,6 +4,8 @@ Every function reads its fields from the row at byte `i` of `b` and reports at l
 Nothing is changed by a command that is refused, but that dead orders met on the way are removed.
 """
 
+from typing import Final
+
 from librt.strings import read_i64_le
 from librt.vecs import vec
 from mypy_extensions import i64
@@ -133,6 +135,8 @@ from consensus.matching.orders import (
 )
 from consensus.scratch import event, refuse, touch
 
+PLACE_UNUSUAL: Final = 0xFFFFCE00  # bits of word 0 that a plain limit order, of any tif, leaves 0
+
 
 def refuse_row(M: vec[i64], S: vec[i64], b: bytes, i: i64, why: i64) -> None:
     """Report the row at `i` as refused."""
@@ -164,19 +168,17 @@ def halted(M: vec[i64], market: i64) -> i64:
     return 0
 
 
-def is_malformed_place(b: bytes, i: i64, w0: i64) -> bool:
+def is_malformed_place(
+    w0: i64, client: i64, lots: i64, display: i64, minimum: i64, expires: i64
+) -> bool:
     """Whether a place row says something that no place can mean."""
-    client: i64 = read_i64_le(b, i + 8)
-    display: i64 = read_i64_le(b, i + 32)
-    minimum: i64 = read_i64_le(b, i + 40)
-    expires: i64 = read_i64_le(b, i + 48)
-    if (w0 >> 9) & 8388607 == 0 and (client | expires) >> 53 == 0 and minimum | display == 0:
-        return read_i64_le(b, i + 24) < 0  # a plain limit order of either side, the common case
+    tif: i64 = (w0 >> 12) & 15
+    if w0 & PLACE_UNUSUAL == 0 and (client | expires) >> 53 == 0 and minimum | display == 0:
+        return lots < 0 or tif > 2  # a plain limit order of either side, the common case
     if client < 0 or client >= TIME_NEVER or expires < 0 or expires > TIME_NEVER:
         return True
-    if display < 0 or minimum < 0 or minimum > read_i64_le(b, i + 24):
+    if display < 0 or minimum < 0 or minimum > lots:
         return True
-    tif: i64 = (w0 >> 12) & 15
     kind: i64 = (w0 >> 16) & 15
     post: i64 = (w0 >> 20) & 15
     if (w0 >> 8) & 15 > 1 or tif > 2 or kind > 2 or post > 2 or (w0 >> 24) & 15 > 4:
@@ -205,10 +207,8 @@ def outside_band(M: vec[i64], k: i64, price: i64) -> bool:
     return away > centre * M[k + BOOK_BAND] // RATE_UNIT  # 2^28 x 10^6
 
 
-def place_values(M: vec[i64], b: bytes, i: i64, k: i64, kind: i64) -> i64:
+def place_values(M: vec[i64], k: i64, kind: i64, price: i64, lots: i64, display: i64) -> i64:
     """Price, lots, band, notional and display of a place; 0 or the refusal."""
-    price: i64 = read_i64_le(b, i + 16)
-    lots: i64 = read_i64_le(b, i + 24)
     if price > M[k + BOOK_TICKS] - 2 or price < 0 or (price == 0 and kind != TYPE_BUDGET):
         return PRICE_RANGE
     if kind == TYPE_BUDGET:
@@ -222,17 +222,23 @@ def place_values(M: vec[i64], b: bytes, i: i64, k: i64, kind: i64) -> i64:
     unit: i64 = price * M[k + BOOK_QUOTE_PER_TICK_LOT]  # x LOTS_MAX <= 2^61
     if lots * unit < M[k + BOOK_MIN_NOTIONAL]:
         return MIN_NOTIONAL
-    display: i64 = read_i64_le(b, i + 32)
     if display > 0:
         if display > lots or display * 64 < lots or display * unit < M[k + BOOK_MIN_NOTIONAL]:
             return DISPLAY
     return 0
 
 
-def place_rules(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> i64:
-    """Everything a place must pass before its funds are looked at; 0 or the refusal."""
-    if is_malformed_place(b, i, w0) or read_i64_le(b, i + 56) != 0:
-        return MALFORMED
+def place_rules(
+    M: vec[i64],
+    S: vec[i64],
+    w0: i64,
+    client: i64,
+    price: i64,
+    lots: i64,
+    display: i64,
+    expires: i64,
+) -> i64:
+    """Everything a well-formed place must pass before its funds are looked at; 0 or the refusal."""
     market: i64 = (w0 >> 32) & 65535
     if market >= M[MARKETS]:
         return UNKNOWN_MARKET
@@ -240,23 +246,22 @@ def place_rules(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> i64:
     if why != 0:
         return why
     k: i64 = market_at(M, market)
-    if not in_scope(M, S, k, market):
+    session: bool = is_session(S)
+    if session and not in_scope(M, S, k, market):
         return KEY_SCOPE
-    expires: i64 = read_i64_le(b, i + 48)
     if expires != 0 and expires <= M[TIME]:
         return EXPIRED
     kind: i64 = (w0 >> 16) & 15
-    why = place_values(M, b, i, k, kind)
+    why = place_values(M, k, kind, price, lots, display)
     if why != 0:
         return why
     account: i64 = S[S_ACCOUNT]
-    if M[table_at(M, account, read_i64_le(b, i + 8))] != 0:
+    if M[table_at(M, account, client)] != 0:
         return CLIENT_ID_TAKEN
-    lots: i64 = read_i64_le(b, i + 24)
-    if (w0 >> 28) & 15 != 0 or is_reduce_only(M, S):
+    if (w0 >> 28) & 15 != 0 or (session and is_reduce_only(M, S)):
         if kind == TYPE_BUDGET or not reduces(M, k, account, (w0 >> 8) & 15, lots):
             return REDUCE_ONLY
-    if is_session(S) and not within_cap(M, S, place_notional(M, b, i, k, kind)):
+    if session and not within_cap(M, S, place_notional(M, k, kind, price, lots)):
         return KEY_CAP_REACHED
     if (w0 >> 12) & 15 == TIF_REST:
         if M[trader_at(M, k, account) + TRADER_ORDERS] >= M[k + BOOK_TRADER_ORDERS_MAX]:
@@ -264,16 +269,25 @@ def place_rules(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> i64:
     return 0
 
 
-def place_notional(M: vec[i64], b: bytes, i: i64, k: i64, kind: i64) -> i64:
+def place_notional(M: vec[i64], k: i64, kind: i64, price: i64, lots: i64) -> i64:
     """Quote atoms of a place at its limit; the budget of a budget order. <= 2^61."""
     if kind == TYPE_BUDGET:
-        return read_i64_le(b, i + 24)
-    return read_i64_le(b, i + 24) * read_i64_le(b, i + 16) * M[k + BOOK_QUOTE_PER_TICK_LOT]
+        return lots
+    return lots * price * M[k + BOOK_QUOTE_PER_TICK_LOT]
 
 
 def place(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> None:
     """A new order."""
-    why: i64 = place_rules(M, S, b, i, w0)
+    client: i64 = read_i64_le(b, i + 8)
+    price: i64 = read_i64_le(b, i + 16)
+    asked: i64 = read_i64_le(b, i + 24)
+    display: i64 = read_i64_le(b, i + 32)
+    minimum: i64 = read_i64_le(b, i + 40)
+    expires: i64 = read_i64_le(b, i + 48)
+    why: i64 = MALFORMED
+    if not is_malformed_place(w0, client, asked, display, minimum, expires):
+        if read_i64_le(b, i + 56) == 0:
+            why = place_rules(M, S, w0, client, price, asked, display, expires)
     if why != 0:
         refuse_row(M, S, b, i, why)
         return
@@ -281,10 +295,10 @@ def place(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> None:
     k: i64 = market_at(M, (w0 >> 32) & 65535)
     side: i64 = (w0 >> 8) & 15
     kind: i64 = (w0 >> 16) & 15
-    price: i64 = read_i64_le(b, i + 16)
-    lots: i64 = read_i64_le(b, i + 24)
     terms: i64 = terms_of(M, k, account)
-    need: i64 = lots
+    asked_price: i64 = price
+    need: i64 = asked
+    lots: i64 = asked
     if kind == TYPE_BUDGET:
         lots = M[k + BOOK_LOTS_MAX]
         if price == 0:
@@ -303,7 +317,8 @@ def place(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> None:
     stp: i64 = (w0 >> 24) & 15
     if stp == 0:
         stp = M[account_at(M, account) + ACCOUNT_STP]
-    minimum: i64 = lots if (w0 >> 12) & 15 == TIF_FOK else read_i64_le(b, i + 40)
+    if (w0 >> 12) & 15 == TIF_FOK:
+        minimum = lots
     walk_as: i64 = stp
     if minimum > 0:
         if stp == STP_DECREMENT:
@@ -314,8 +329,8 @@ def place(M: vec[i64], S: vec[i64], b: bytes, i: i64, w0: i64) -> None:
             refuse_row(M, S, b, i, why)
             return
     if is_session(S):
-        charge_cap(M, S, place_notional(M, b, i, k, kind))
-    enter(M, S, b, i, w0, k, price, lots, need, terms, stp, walk_as)
+        charge_cap(M, S, place_notional(M, k, kind, asked_price, asked))
+    enter(M, S, b, i, w0, k, client, price, lots, need, terms, stp, walk_as)
 
 
 def enter(
@@ -325,6 +340,7 @@ def enter(
     i: i64,
     w0: i64,
     k: i64,
+    client: i64,
     price: i64,
     lots: i64,
     need: i64,
@@ -336,31 +352,33 @@ def enter(
     account: i64 = S[S_ACCOUNT]
     side: i64 = (w0 >> 8) & 15
     budget: bool = (w0 >> 16) & 15 == TYPE_BUDGET
-    client: i64 = read_i64_le(b, i + 8)
     limit: i64 = opposite_limit(M, k, side, price)
     left: i64 = lots
     stop: i64 = 0
     rate: i64 = 0
-    S[S_FILLED] = 0
-    S[S_DECREMENTED] = 0
-    S[S_SPENT] = 0
+    filled: i64 = 0
+    decremented: i64 = 0
     if M[k + BOOK_BEST + 1 - side] <= limit:
         rate = taker_rate(M, k, account)
         begin(S, lots, need)
         walk(M, S, k, account, side, limit, walk_as, rate, budget)
         left = S[S_LOTS]
         stop = S[S_STOP]
+        filled = S[S_FILLED]
+        decremented = S[S_DECREMENTED]
     rests: bool = (w0 >> 12) & 15 == TIF_REST and stop == 0 and left > 0
     amount: i64 = 0
     if rests:
         amount = lock_of(M, k, side, left, price, terms >> TERMS_WORST_SHIFT)
     fee: i64 = 0
-    if S[S_FILLED] > 0:
+    spent: i64 = 0
+    if filled > 0:
+        spent = S[S_SPENT]
         fee = settle(M, S, k, account, side, rate, need - amount)
         report_taken(M, S, k, account, side, 0, fee, 0 if budget else left)
     reason: i64 = stop if stop != 0 else REASON_IOC
     if budget:
-        left = need - S[S_SPENT] - fee
+        left = need - spent - fee
         if stop == 0:
             reason = REASON_BUDGET
     elif rests:
@@ -370,7 +388,7 @@ def enter(
             expires: i64 = read_i64_le(b, i + 48)
             if expires == 0:
                 expires = TIME_NEVER
-            total: i64 = lots - S[S_DECREMENTED]
+            total: i64 = lots - decremented
             display: i64 = read_i64_le(b, i + 32)
             slot: i64 = admit(M, S, k, flags, terms, client, expires, display, total)
             order: i64 = order_at(M, k, slot)
@@ -378,7 +396,7 @@ def enter(
             return
         reason = REASON_NO_ROOM
     elif left == 0:
-        if S[S_DECREMENTED] == 0:
+        if decremented == 0:
             return
         reason = REASON_SELF_TRADE
     head: i64 = EVENT_CANCELED | (reason << 8) | (side << 16) | (M[k + BOOK_MARKET] << 32)
