@@ -29,6 +29,10 @@ ANSWER_TOO_LONG: Final = 7631
 ANSWER_TRUNCATED: Final = 7632
 REFUSAL_MALFORMED: Final = 7633
 REQUEST_ABSENT: Final = 7634
+ANSWER_UNREAD: Final = 7635
+
+PIECE_BYTES: Final = 1 << 16
+PIECE_S_MAX: Final = 4.0  # below the 5 s after which yamux breaks a stream that is not read
 
 CODE: Final = struct.Struct("<H")
 
@@ -87,6 +91,16 @@ async def in_time(limits: ExchangeLimits, step: Callable[..., Awaitable[T]], *ar
     raise Unanswered(ANSWER_TOO_SLOW, text, seconds=limits.chunk_s_max)
 
 
+async def send_steadily(stream: Stream, data: bytes) -> None:
+    """Send in pieces, each of which the peer must take in time. Errors: 7635, Broken."""
+    for at in range(0, len(data), PIECE_BYTES):
+        with trio.move_on_after(PIECE_S_MAX) as scope:
+            await stream.send(data[at : at + PIECE_BYTES])
+        if scope.cancelled_caught:
+            text = f"the peer took nothing for {PIECE_S_MAX} s"
+            raise Unanswered(ANSWER_UNREAD, text, seconds=PIECE_S_MAX)
+
+
 async def read_request(stream: Stream, limits: ExchangeLimits) -> bytes:
     """The request on a new stream. Errors: 7610, 7611, 7630, 7634, Broken."""
     reader = FrameReader(stream)
@@ -97,7 +111,7 @@ async def read_request(stream: Stream, limits: ExchangeLimits) -> bytes:
 
 
 async def answer(stream: Stream, chunks: AsyncIterator[bytes], limits: ExchangeLimits) -> None:
-    """Send the chunks of a handler, or its refusal. Errors: 7630 (the peer does not read), Broken.
+    """Send the chunks of a handler, or its refusal. Errors: 7635 (the peer does not read), Broken.
 
     A chunk over the limits is a fault of the handler: AssertionError.
     """
@@ -109,7 +123,7 @@ async def answer(stream: Stream, chunks: AsyncIterator[bytes], limits: ExchangeL
             assert len(chunk) <= limits.chunk_bytes_max, "a handler's chunk is over its limit"
             assert count <= limits.chunks_max, "a handler yields more chunks than its limit"
             assert sent <= limits.response_bytes_max, "a handler's answer is over its limit"
-            await in_time(limits, stream.send, kind_frame(CHUNK, chunk))
+            await send_steadily(stream, kind_frame(CHUNK, chunk))
     except Refused as refused:
         await refuse(stream, refused, limits)
         return
