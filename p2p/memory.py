@@ -42,6 +42,7 @@ WINDOW_BYTES: Final = 1 << 19  # unread bytes of a stream before its writer wait
 SEEN_MAX: Final = 1 << 16
 RUMOURS_MAX: Final = 4096  # on the way over one link
 DIAL_S_MAX: Final = 10.0
+OPEN_S_MAX: Final = 5.0
 SCHEME: Final = "memory:"
 
 
@@ -62,7 +63,8 @@ class World:
     """All nodes of one simulated network, by name; a name is the peer id."""
 
     def __init__(self, seed: int, faults: Faults | None = None) -> None:
-        self.random = random.Random(seed)
+        self._seed = seed
+        self._sources: dict[tuple[str, str, str], random.Random] = {}
         self.faults = faults or Faults()
         self._nodes: dict[str, MemoryTransport] = {}
         self._groups: dict[str, int] = {}
@@ -104,11 +106,15 @@ class World:
         while not self.passable(one, other):
             await self._healed.wait()
 
-    def delay(self) -> float:
-        return self.random.uniform(self.faults.delay_min_s, self.faults.delay_max_s)
+    def source(self, use: str, here: str, there: str) -> random.Random:
+        """The chance of one use of one link, whatever order the scheduler runs others in."""
+        key = (use, here, there)
+        if key not in self._sources:
+            self._sources[key] = random.Random(f"{self._seed}/{use}/{here}/{there}")
+        return self._sources[key]
 
-    def chance(self, share: float) -> bool:
-        return share > 0 and self.random.random() < share
+    def delay(self, source: random.Random) -> float:
+        return source.uniform(self.faults.delay_min_s, self.faults.delay_max_s)
 
     def _wake(self) -> None:
         self._healed.set()
@@ -128,12 +134,13 @@ class MemoryStream:
         self._ended = False  # the other end sends no more
         self._broken = False
         self._lot = trio.lowlevel.ParkingLot()
+        self._chance = world.source("streams", here, there)
         self.other: MemoryStream = self
 
     async def send(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
         for at in range(0, len(data), RECEIVE_BYTES_MAX):
-            if self._world.chance(self._world.faults.breakage):
+            if self._chance.random() < self._world.faults.breakage:
                 await self.reset()
             other = self.other
             while other._size > WINDOW_BYTES and not self._broken:
@@ -141,7 +148,7 @@ class MemoryStream:
             if self._broken:
                 raise Broken(BROKEN, f"the stream with {self._there} broke")
             piece = data[at : at + RECEIVE_BYTES_MAX]
-            other._last = max(other._last, trio.current_time() + self._world.delay())
+            other._last = max(other._last, trio.current_time() + self._world.delay(self._chance))
             other._queue.append((other._last, piece))
             other._size += len(piece)
             other._lot.unpark_all()
@@ -215,7 +222,7 @@ class MemoryTransport:
         self._topics: set[str] = set()
         self._links: dict[str, Link] = {}
         self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
-        self._published = world.random.getrandbits(48)
+        self._published = world.source("numbers", peer, peer).getrandbits(48)
 
     @asynccontextmanager
     async def running(self, observer: Observer) -> AsyncIterator[None]:
@@ -246,7 +253,7 @@ class MemoryTransport:
 
     async def dial(self, address: str) -> str:
         name = address.removeprefix(SCHEME)
-        await trio.sleep(self._world.delay())
+        await trio.sleep(self._world.delay(self._world.source("dials", self.peer, name)))
         with trio.move_on_after(DIAL_S_MAX):
             await self._world.until_passable(self.peer, name)
         other = self._world.find(name)
@@ -289,12 +296,15 @@ class MemoryTransport:
             self._observer.disconnected(peer)
 
     async def open(self, peer: str, protocol: str) -> Stream:
-        await trio.sleep(self._world.delay())
+        await trio.sleep(self._world.delay(self._world.source("streams", self.peer, peer)))
         if not self._alive or peer not in self._links:
             raise Unreachable(UNREACHABLE, f"not connected with {peer}", peer=peer)
         ours = MemoryStream(self._world, self.peer, peer)
         self._links[peer].streams.append(ours)
-        await self._world.until_passable(self.peer, peer)
+        with trio.move_on_after(OPEN_S_MAX) as scope:
+            await self._world.until_passable(self.peer, peer)
+        if scope.cancelled_caught:
+            raise Unreachable(UNREACHABLE, f"{peer} does not answer", peer=peer)
         other = self._world.find(peer)
         if other is None or self.peer not in other._links or ours._broken:
             raise Unreachable(UNREACHABLE, f"not connected with {peer}", peer=peer)
@@ -338,13 +348,14 @@ class MemoryTransport:
                 continue
             if self.peer not in other._links:
                 continue
-            copies = 1 + self._world.chance(faults.duplication)
+            chance = self._world.source("gossip", self.peer, peer)
+            copies = 1 + (chance.random() < faults.duplication)
             for _ in range(copies):
-                if self._world.chance(faults.loss):
+                if chance.random() < faults.loss:
                     continue
-                due = trio.current_time() + self._world.delay()
-                if self._world.chance(faults.reordering):
-                    late = self._world.random.uniform(0, faults.reordering_s)
+                due = trio.current_time() + self._world.delay(chance)
+                if chance.random() < faults.reordering:
+                    late = chance.uniform(0, faults.reordering_s)
                     other._nursery.start_soon(
                         other._hear_late, self.peer, Rumour(due + late, topic, message, data)
                     )

@@ -19,6 +19,7 @@ from networks import CHAIN, keys_of
 
 from p2p.host import open_network
 from p2p.network import IngestSession, Verdict
+from p2p.peering import Peering
 from p2p.penalties import FileBans, MemoryBans
 from p2p.settings import Settings
 from p2p.topics import BLOCKS, BLOCKS_BY_HASH, BLOCKS_BY_RANGE, ORDERS, SNAPSHOT_CHUNKS
@@ -69,7 +70,7 @@ async def main(seconds: float, bans: Path | None, port: int) -> None:
                 await trio.sleep(0.1)
 
 
-def state(network) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def state(network: Peering) -> dict[str, object]:
     return {
         "counters": network.counters(),
         "peers": [one.peer for one in network.peers()],
@@ -83,5 +84,5 @@ def state(network) -> dict[str, object]:  # type: ignore[no-untyped-def]
 
 
 if __name__ == "__main__":
-    bans_file = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    bans_file = Path(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
     trio.run(main, float(sys.argv[1]), bans_file, int(sys.argv[3]) if len(sys.argv) > 3 else 0)

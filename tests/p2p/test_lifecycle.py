@@ -1,0 +1,132 @@
+"""Restarts, lost peers and long runs of a real host."""
+
+import os
+import signal
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+import trio
+from adversary import Victim, running_victim
+from networks import CHAIN, LOOPBACK, OverSockets, keys_of, until, until_ready
+
+from p2p.gossip import SEEN_MAX
+from p2p.host import open_network
+from p2p.identity import peer_of
+from p2p.outbox import OUTBOX_BYTES_MAX, Outbox
+from p2p.peering import Peering
+from p2p.penalties import INVALID_SNAPSHOT, FileBans
+from p2p.settings import Settings
+from p2p.topics import BLOCKS, VOTES
+
+
+async def test_a_peer_that_is_killed_is_dialled_until_it_is_back() -> None:
+    with running_victim() as first:
+        address, port = first.address, str(first.port)
+        async with OverSockets().make("bob", [address]) as bob:
+            inbox = bob.subscribe(BLOCKS)
+            await until_ready(bob)
+            await inbox.receive()
+            os.kill(first.process.pid, signal.SIGKILL)
+            await until(lambda: not bob.peers(), seconds=5)
+            while len(inbox):
+                inbox.receive_nowait()
+            with running_victim("", port) as second:
+                assert second.address == address
+                await until_ready(bob)
+                with trio.fail_after(20):
+                    assert (await inbox.receive()).data == b"beacon"
+
+
+async def test_bans_survive_a_restart(tmp_path: Path) -> None:
+    bans = FileBans(tmp_path / "bans.json")
+
+    def alice() -> AbstractAsyncContextManager[Peering]:
+        return open_network(Settings(CHAIN, bans=bans), keys_of("alice"), [LOOPBACK])
+
+    async with alice() as before, OverSockets().make("bob", before.addresses()) as bob:
+        await until_ready(before)
+        before.offend(bob.peer, INVALID_SNAPSHOT)
+        await until(lambda: not before.peers())
+    async with alice() as after, OverSockets().make("bob", after.addresses()) as bob:
+        await until(lambda: bob.counters().get("redials", 0) >= 2)
+        assert not after.admits(peer_of(keys_of("bob")))
+        assert not after.peers()
+
+
+@pytest.mark.slow
+async def test_twenty_thousand_messages_leave_nothing_behind() -> None:
+    async with (
+        OverSockets().make("alice") as alice,
+        OverSockets().make("bob", alice.addresses()) as bob,
+    ):
+        inbox = bob.subscribe(VOTES)
+        alice.subscribe(VOTES)
+        await until_ready(bob)
+        await trio.sleep(1.5)  # a heartbeat: the mesh is there
+        before = peak_free_mb()
+        heard = 0
+        for number in range(20_000):
+            await alice.publish(VOTES, b"%d" % number)
+            if number % 100 == 99:
+                await trio.sleep(0.1)
+            while len(inbox):
+                inbox.receive_nowait()
+                heard += 1
+        assert heard > 300  # the rate of one peer: 100 a second, bursts of 400
+        assert peak_free_mb() - before < 60
+        for network in (alice, bob):
+            pubsub = network._transport._pubsub  # type: ignore[attr-defined]
+            assert pubsub.seen_messages.length() <= SEEN_MAX
+            assert not pubsub.router.recent_message_deliveries
+            assert not pubsub.router.equivocation_detection
+            assert len(pubsub.router.mcache.msgs) < 10_000
+
+
+def peak_free_mb() -> int:
+    """Resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+async def test_a_slow_neighbour_costs_a_bounded_outbox_and_loses_the_oldest() -> None:
+    outbox = Outbox()
+    for number in range(200):
+        outbox.push(bytes([number]) * 100_000)
+    assert outbox.size <= OUTBOX_BYTES_MAX
+    assert outbox.dropped == 200 - OUTBOX_BYTES_MAX // 100_000
+    assert (await outbox.pop())[0] == outbox.dropped
+    outbox.push(b"control", control=True)
+    assert await outbox.pop() == b"control"
+
+
+async def test_what_waits_is_joined_into_one_frame_in_order() -> None:
+    outbox = Outbox()
+    for number in range(100):
+        outbox.push(bytes([number]) * 1000)
+    first = await outbox.pop()
+    assert first[::1000] == bytes(range(64))
+    assert (await outbox.pop())[::1000] == bytes(range(64, 100))
+
+
+@pytest.mark.slow
+async def test_a_stopped_neighbour_is_dropped_and_comes_back() -> None:
+    """SIGSTOP: the peer lives for TCP, and answers nothing."""
+    with running_victim() as victim:
+        async with OverSockets().make("bob", [victim.address]) as bob:
+            bob.subscribe(BLOCKS)
+            await until_ready(bob)
+            await flood_stopped(bob, victim)
+            await until_ready(bob)
+
+
+async def flood_stopped(bob: Peering, victim: Victim) -> None:
+    os.kill(victim.process.pid, signal.SIGSTOP)
+    try:
+        with trio.fail_after(30):
+            while bob.peers():
+                await bob.publish(BLOCKS, bytes(200_000))
+                await trio.sleep(0.02)
+    finally:
+        os.kill(victim.process.pid, signal.SIGCONT)
+    assert "offence_slow_reader" in bob.counters()
