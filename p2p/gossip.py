@@ -17,8 +17,11 @@ import time
 from collections import OrderedDict
 from typing import Final
 
+import trio
 from google.protobuf.message import DecodeError
 from libp2p.abc import IHost, INetStream
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.host.exceptions import HostException
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.id import ID
@@ -47,6 +50,7 @@ PUBLISHES_PER_RPC_MAX: Final = 128
 SUBSCRIPTIONS_PER_RPC_MAX: Final = 64
 SUBSCRIPTIONS_PER_PEER_MAX: Final = 64
 READ_BYTES: Final = 1 << 16
+STALLED_S: Final = 4.0  # a write that failed after this long failed for want of a window (5 s)
 SEEN_MAX: Final = 1 << 16  # message ids; at 500 messages a second, the last two minutes
 VARINT_BYTES_MAX: Final = 4  # holds RPC_BYTES_MAX with room
 
@@ -204,7 +208,10 @@ class GossipPubsub(Pubsub):
         """Open our stream to a neighbour and say hello. Errors: SwarmException, StreamError."""
         if peer_id in self.peers:
             return
-        stream = await self.host.new_stream(peer_id, self.protocols)
+        try:
+            stream = await self.host.new_stream(peer_id, self.protocols)
+        except HostException as fault:  # upstream tries again after this one only
+            raise SwarmException(f"no gossip stream to {peer_id}") from fault
         outbox = Outbox()
         outbox.push(self.get_hello_packet().SerializeToString(), control=True)
         self.router.add_peer(peer_id, stream.get_protocol())
@@ -221,12 +228,14 @@ class GossipPubsub(Pubsub):
 
     async def _write(self, peer: ID, stream: INetStream, outbox: Outbox) -> None:
         """Write what the outbox holds. A neighbour that takes nothing for 5 s (yamux) is slow."""
+        started = trio.current_time()
         try:
             while body := await outbox.pop():
+                started = trio.current_time()
                 await stream.write(encode_uvarint(len(body)) + body)
-        except (StreamError, SwarmException, OSError):
+        except (BaseLibp2pError, OSError):
             self._observer.count("gossip_writes_failed")
-            if self._peer_is_connected(peer):
+            if trio.current_time() - started >= STALLED_S:
                 self._offend(peer, SLOW_READER)
         finally:
             if self._outboxes.get(peer) is outbox:

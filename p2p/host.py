@@ -6,6 +6,7 @@ must never live here: rules of living with peers; those are in `peering.py`.
     async with open_network(settings, keys, ["/ip4/127.0.0.1/tcp/0"]) as network: ...
 """
 
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -15,25 +16,23 @@ import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.crypto.keys import KeyPair
 from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.exceptions import HostException
 from libp2p.host.ping import ID as PING
 from libp2p.host.ping import PingService
 from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.identify import identify_handler_for
-from libp2p.io.exceptions import IOException
-from libp2p.network.connection.exceptions import RawConnError
 from libp2p.network.connection.swarm_connection import SwarmConn
-from libp2p.network.exceptions import SwarmException
-from libp2p.network.stream.exceptions import StreamEOF, StreamError
+from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
-from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from .containment import Contained
+from .exceptions import NetworkMisuse
 from .gossip import GossipPubsub
 from .identity import peer_of
 from .peering import Peering, peering
@@ -54,13 +53,14 @@ from .transport import (
     Unreachable,
 )
 
+LISTEN_FAILED: Final = 7605
+
 STREAMS_PER_PEER_MAX: Final = 32  # that the peer opened
 CLOSE_S_MAX: Final = 5.0
 DIAL_S_MAX: Final = 10.0
 
 # What libp2p raises when a connection or stream is no more; all are the peer's or the wire's doing.
-GONE: Final = (StreamError, SwarmException, RawConnError, IOException, MuxedStreamError, OSError,
-               trio.BrokenResourceError, trio.ClosedResourceError)  # fmt: skip
+GONE: Final = (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 def open_network(
@@ -102,7 +102,7 @@ class GuardedHost(BasicHost):
             with Contained(self._observer.count, "serving a stream"):
                 try:
                     await super()._swarm_stream_handler(net_stream)
-                except (*GONE, HostException):
+                except GONE:
                     self._observer.count("streams_broken")
         finally:
             self._open[peer] -= 1
@@ -163,6 +163,8 @@ class Libp2pTransport(INotifee):
     @asynccontextmanager
     async def running(self, observer: Observer) -> AsyncIterator[None]:
         self._observer = observer
+        # What libp2p logs is written by strangers: an error for each handshake they break off.
+        logging.getLogger("libp2p").setLevel(logging.CRITICAL)
         swarm = build_swarm(self._keys, observer, self._settings.peers_max)
         self._host = GuardedHost(swarm, observer)
         sizes = {
@@ -176,7 +178,9 @@ class Libp2pTransport(INotifee):
             await stack.enter_async_context(background_trio_service(self._pubsub.router))
             await self._pubsub.wait_until_ready()
             if self._listen and not self._host.get_transport_addrs():
-                raise Unreachable(UNREACHABLE, f"cannot listen on {self._listen}: is it in use?")
+                where = ", ".join(map(str, self._listen))
+                text = f"cannot listen on {where}: take another port, or stop who has it"
+                raise NetworkMisuse(LISTEN_FAILED, text, addresses=where)
             try:
                 yield
             finally:
@@ -194,7 +198,7 @@ class Libp2pTransport(INotifee):
         try:
             with trio.fail_after(DIAL_S_MAX):
                 await self._host.connect(info)
-        except (*GONE, HostException, trio.TooSlowError) as fault:
+        except (*GONE, trio.TooSlowError) as fault:
             text = f"{address} does not answer: {fault}"
             raise Unreachable(UNREACHABLE, text, address=address) from fault
         return str(info.peer_id)
@@ -209,10 +213,11 @@ class Libp2pTransport(INotifee):
             raise Unreachable(UNREACHABLE, f"not connected with {peer}", peer=peer)
         try:
             stream = await self._host.new_stream(identity, [TProtocol(protocol)])
-        except HostException as fault:
-            text = f"{peer} does not speak {protocol}"
-            raise NotSpoken(NOT_SPOKEN, text, protocol=protocol) from fault
         except GONE as fault:
+            refused = isinstance(fault, HostException) and self._host.is_peer_connected(identity)
+            if refused:
+                text = f"{peer} does not speak {protocol}"
+                raise NotSpoken(NOT_SPOKEN, text, protocol=protocol) from fault
             raise Unreachable(UNREACHABLE, f"no stream to {peer}: {fault!r}", peer=peer) from fault
         return Libp2pStream(stream)
 

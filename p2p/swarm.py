@@ -89,7 +89,8 @@ class BoundedSwarm(Swarm):
         self, read_write_closer: ReadWriteCloser, maddr: Multiaddr, failure_event: object
     ) -> None:
         raw = RawConnection(read_write_closer, False)
-        scope = trio.CancelScope()
+        # Twice the handshake: upstream waits for ever for a muxer that ended while it started.
+        scope = trio.CancelScope(deadline=trio.current_time() + 2 * HANDSHAKE_S_MAX)
         self._half_open[id(scope)] = scope
         if len(self._half_open) > HALF_OPEN_MAX:
             _, oldest = self._half_open.popitem(last=False)

@@ -318,6 +318,15 @@ async def test_a_node_that_leaves_says_so(kind: Kind) -> None:
         assert "this node stops" in alice.farewells[bob.peer]
 
 
+async def test_an_address_that_is_none_or_nobody_is_unreachable(kind: Kind) -> None:
+    nobody = f"/ip4/127.0.0.1/tcp/1/p2p/{peer_of(keys_of('nobody'))}"
+    async with kind.make("alice", dial=["nonsense", nobody]) as alice:
+        for address in ("nonsense", "/ip4/127.0.0.1/tcp/1", nobody):
+            with pytest.raises(PeerFault, match="E7640"):
+                await alice.dial(address)
+        await until(lambda: alice.counters().get("redials", 0) >= 2)
+
+
 async def test_wrong_names_and_sizes_are_refused_before_anything_is_sent(kind: Kind) -> None:
     async with kind.make("alice") as alice:
         attempts: list[tuple[str, Callable[[], object]]] = [
