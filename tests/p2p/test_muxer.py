@@ -17,8 +17,13 @@ class Wire:
         return bytes(length)
 
 
+def muxer_of_a_peer() -> BoundedYamux:
+    peer = ID.from_pubkey(keys_of("peer").public_key)
+    return BoundedYamux(Wire(), peer)  # type: ignore[arg-type]
+
+
 async def test_a_connection_buffers_so_much_and_ends_at_the_next_byte() -> None:
-    muxer = BoundedYamux(Wire(), ID.from_pubkey(keys_of("peer").public_key))  # type: ignore[arg-type]
+    muxer = muxer_of_a_peer()
     muxer.stream_buffers = {
         1: bytearray(CONNECTION_BUFFER_BYTES_MAX // 2),
         3: bytearray(CONNECTION_BUFFER_BYTES_MAX // 2 - 10),
@@ -33,5 +38,5 @@ async def test_a_connection_buffers_so_much_and_ends_at_the_next_byte() -> None:
 
 def test_windows_do_not_grow_beyond_half_a_mebibyte() -> None:
     """Upstream grows a window when two updates come within four round trips."""
-    muxer = BoundedYamux(Wire(), ID.from_pubkey(keys_of("peer").public_key))  # type: ignore[arg-type]
+    muxer = muxer_of_a_peer()
     assert muxer.rtt() < 1e-6
