@@ -34,6 +34,7 @@ from .network import Verdict
 from .outbox import Outbox
 from .penalties import (
     BAD_SIGNATURE,
+    FLOOD,
     MALFORMED_RPC,
     OVERSIZED_RPC,
     SLOW_READER,
@@ -41,7 +42,8 @@ from .penalties import (
     TOO_MANY_PUBLISHES,
     Offence,
 )
-from .router import MeshRouter, is_excessive, relevant
+from .rates import Bucket, Rate
+from .router import MeshRouter, cost, is_excessive, relevant
 from .topics import RPC_BYTES_MAX
 from .transport import Observer
 from .validators import flaw, is_signed_by_origin
@@ -49,6 +51,7 @@ from .validators import flaw, is_signed_by_origin
 PUBLISHES_PER_RPC_MAX: Final = 128
 SUBSCRIPTIONS_PER_RPC_MAX: Final = 64
 SUBSCRIPTIONS_PER_PEER_MAX: Final = 64
+CONTROL_RATE: Final = Rate(50, 1000)  # units of router.cost, of one neighbour
 READ_BYTES: Final = 1 << 16
 STALLED_S: Final = 4.0  # a write that failed after this long failed for want of a window (5 s)
 SEEN_MAX: Final = 1 << 16  # message ids; at 500 messages a second, the last two minutes
@@ -130,7 +133,7 @@ class GossipPubsub(Pubsub):
         self._outboxes: dict[ID, Outbox] = {}
         self._observer = observer
         self._topics = topics
-        self._reading: set[ID] = set()
+        self._reading: dict[ID, Bucket] = {}
         super().__init__(
             host,
             MeshRouter(observer, self._outboxes),
@@ -151,7 +154,7 @@ class GossipPubsub(Pubsub):
         if peer in self._reading:
             await stream.reset()
             return
-        self._reading.add(peer)
+        self._reading[peer] = Bucket(CONTROL_RATE, trio.current_time)
         reader = RpcReader(stream)
         try:
             while self.manager.is_running:
@@ -162,17 +165,22 @@ class GossipPubsub(Pubsub):
         except StreamError:
             self._observer.count("gossip_streams_ended")
         finally:
-            self._reading.discard(peer)
+            del self._reading[peer]
 
     async def _take(self, peer: ID, rpc: rpc_pb2.RPC) -> None:
         if len(rpc.publish) > PUBLISHES_PER_RPC_MAX:
             raise BrokenRpc(TOO_MANY_PUBLISHES)
         if len(rpc.subscriptions) > SUBSCRIPTIONS_PER_RPC_MAX or is_excessive(rpc.control):
             raise BrokenRpc(TOO_MANY_CONTROLS)
-        for subscription in rpc.subscriptions:
-            self.handle_subscription(peer, subscription)
         for message in rpc.publish:
             await self.push_msg(peer, message)
+        if not rpc.subscriptions and not rpc.HasField("control"):
+            return
+        if not self._reading[peer].take(cost(rpc)):
+            self._offend(peer, FLOOD)
+            return
+        for subscription in rpc.subscriptions:
+            self.handle_subscription(peer, subscription)
         if rpc.HasField("control"):
             control = relevant(rpc.control, self._topics)
             await self.router.handle_rpc(rpc_pb2.RPC(control=control), peer)

@@ -43,7 +43,6 @@ class Refused(Exception):
 BUSY: Final = 1  # too many requests at once: ask another peer, or again in a second
 TOO_FAST: Final = 2  # this peer's own rate is used up
 INTERNAL: Final = 3  # the handler failed
-UNSERVED: Final = 4  # nobody serves this protocol here
 REFUSAL_REASON_BYTES_MAX: Final = 200
 
 

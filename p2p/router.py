@@ -34,6 +34,7 @@ HISTORY_HEARTBEATS: Final = 5  # of messages that can be asked for
 
 CONTROL_IDS_MAX: Final = 1000  # in one RPC, of all kinds
 MESSAGE_ID_BYTES_MAX: Final = 64
+WANTED_IDS_MAX: Final = 64  # messages of one RPC that are sent again
 BACKOFF_S_MAX: Final = 600
 
 
@@ -97,13 +98,22 @@ def relevant(control: rpc_pb2.ControlMessage, topics: Container[str]) -> rpc_pb2
     """What of a control message concerns our topics, without peer exchange and extensions."""
     kept = rpc_pb2.ControlMessage()
     kept.ihave.extend(one for one in control.ihave if one.topicID in topics)
-    kept.iwant.extend(control.iwant)
+    wanted = dict.fromkeys(one for listing in control.iwant for one in listing.messageIDs)
+    if wanted:
+        kept.iwant.add(messageIDs=list(wanted)[:WANTED_IDS_MAX])
     kept.graft.extend(one for one in control.graft if one.topicID in topics)
     for prune in control.prune:
         if prune.topicID in topics:
             backoff = min(prune.backoff, BACKOFF_S_MAX)
             kept.prune.append(rpc_pb2.ControlPrune(topicID=prune.topicID, backoff=backoff))
     return kept
+
+
+def cost(rpc: rpc_pb2.RPC) -> int:
+    """What an RPC without its messages makes us do, for a rate: a new subscription replays the
+    last messages, and each wanted id may be a block."""
+    wanted = sum(len(listing.messageIDs) for listing in rpc.control.iwant)
+    return 1 + 10 * len(rpc.subscriptions) + min(wanted, WANTED_IDS_MAX)
 
 
 def is_excessive(control: rpc_pb2.ControlMessage) -> bool:

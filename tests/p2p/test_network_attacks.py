@@ -37,6 +37,7 @@ from networks import OverSockets, keys_of, until, until_ready
 from p2p import penalties
 from p2p.identity import peer_of
 from p2p.penalties import BAN_POINTS, DISCONNECT_POINTS, Offence
+from p2p.router import relevant
 from p2p.topics import BLOCKS, BLOCKS_BY_HASH, BLOCKS_BY_RANGE, INGEST, SNAPSHOT_CHUNKS, STATUS
 
 HALF_OPEN: Final = 150
@@ -219,6 +220,25 @@ async def test_a_flood_of_valid_messages_is_cut_and_its_sender_expelled(victim: 
         await until(lambda: "flood" in victim.state["farewells"].get(peer_of(keys), ""))
         await until(lambda: peer_of(keys) not in victim.state["peers"])
     await must_be_well(victim)
+
+
+async def test_a_flood_of_subscriptions_is_cut_and_its_sender_expelled(victim: Victim) -> None:
+    """Each new subscription would replay the last blocks."""
+    toggles = [rpc_pb2.RPC.SubOpts(subscribe=n % 2 == 0, topicid=TOPIC) for n in range(60)]
+    async with evil_host(victim) as (host, keys):
+        stream = await host.new_stream(victim.info.peer_id, [MESHSUB])
+        for _ in range(30):
+            await stream.write(rpc(subscriptions=toggles))
+        await until(lambda: "flood" in victim.state["farewells"].get(peer_of(keys), ""))
+    await must_be_well(victim)
+
+
+def test_a_message_that_is_wanted_many_times_is_sent_once() -> None:
+    control = rpc_pb2.ControlMessage()
+    control.iwant.add(messageIDs=[b"same"] * 900)
+    control.iwant.add(messageIDs=[b"%d" % n for n in range(90)])
+    wanted = relevant(control, {TOPIC}).iwant
+    assert [list(one.messageIDs) for one in wanted] == [[b"same", *(b"%d" % n for n in range(63))]]
 
 
 async def test_too_many_streams_cost_their_price(victim: Victim) -> None:
