@@ -8,6 +8,7 @@ Numbers 7000 - 7999; each is a named constant beside the code that raises it, li
 | 7000 - 7099 | the command line and the installation it runs from  |
 | 7100 - 7199 | recorded order flows: obtaining and reading them    |
 | 7200 - 7299 | files of states: snapshots, exports, proofs         |
+| 7300 - 7399 | measuring                                           |
 """
 
 from typing import Final

@@ -16,7 +16,6 @@ from consensus.governance import region_words
 from consensus.scratch import forget
 from consensus.state.memory import Memory, Sizes, empty_ledger
 
-ACCOUNTS_MAX: Final = 1024
 TABLE_SLOTS: Final = 1024
 FIRST_TRADER: Final = 2
 """Account 0 is the sentinel, account 1 takes the fees."""
@@ -31,38 +30,41 @@ VISITS_MAX: Final = 5000
 LEAVES_MAX: Final = 40_000
 RATE: Final = 1_000_000
 SWEEP_ORDERS: Final = 64
+FUNDED_AT_ONCE: Final = 1000
+"""Accounts whose leaves and events surely fit the scratch area."""
 
 
 def exchange(
-    traders: int, markets: int = 1, bits: tuple[int, int, int] = (24, 18, 12)
+    traders: int, bits: tuple[int, int, int] = (24, 18, 12), table_slots: int = TABLE_SLOTS
 ) -> Memory:
-    """Markets with fees and accounts `FIRST_TRADER` ... with `FUNDS` of both assets; sealed.
+    """One market with fees and accounts `FIRST_TRADER` ... with `FUNDS` of both assets; sealed.
 
-    `bits` is the size class: prices, orders, level pages. Every market trades asset 1 for asset 0.
+    `bits` is the size class: prices, orders, level pages. The market trades asset 1 for asset 0.
     """
-    sizes = Sizes(
-        assets_max=4, markets_max=8, accounts_max=ACCOUNTS_MAX, table_slots=TABLE_SLOTS
-    )
+    accounts_max = max(64, 1 << (FIRST_TRADER + traders - 1).bit_length())
+    sizes = Sizes(assets_max=4, markets_max=4, accounts_max=accounts_max, table_slots=table_slots)
     parameters = (VISITS_MAX, LEAVES_MAX, RATE, RATE, SWEEP_ORDERS)
     memory = Memory(empty_ledger(sizes, parameters, (0, 0, 1), (0, 0, 2), START_MS))
-    memory.reserve(memory.M[layout.END] + markets * region_words(*bits, ACCOUNTS_MAX))
+    memory.reserve(memory.M[layout.END] + region_words(*bits, accounts_max))
     govern: list[tuple[int, ...]] = [
         (layout.OP_LIST_ASSET, int.from_bytes(name, "big"), 2) for name in (b"USD", b"BTC")
     ]
     shape = 1 | bits[0] << 16 | bits[1] << 24 | bits[2] << 32
-    for market in range(markets):
-        at = market << 32
-        most = 1_000_000 << 20  # live orders of a trader; no price band
-        govern.append((layout.OP_LIST_MARKET, shape, 1, 1, 0, LOTS_MAX, most))
-        for tier in range(layout.TIERS):
-            govern.append((layout.OP_FEES | at, tier, TAKER_PPM, MAKER_PPM))
-        govern.append((layout.OP_MARKET_STATUS | at, 0))
+    most = 1_000_000 << 20  # live orders of a trader; no price band
+    govern.append((layout.OP_LIST_MARKET, shape, 1, 1, 0, LOTS_MAX, most))
+    for tier in range(layout.TIERS):
+        govern.append((layout.OP_FEES, tier, TAKER_PPM, MAKER_PPM))
+    govern.append((layout.OP_MARKET_STATUS, 0))
     memory.S[layout.S_KEY] = layout.KEY_GOVERNANCE
     for words in govern:
         operate(memory.M, memory.S, row(*words), 0)
     memory.S[layout.S_KEY] = layout.KEY_DEPOSIT
     for account in range(FIRST_TRADER, FIRST_TRADER + traders):
         _fund(memory, account)
+        if account % FUNDED_AT_ONCE == 0:
+            memory.take_events()
+            memory.seal()
+            next_block(memory.M, memory.S)
     memory.take_events()
     memory.seal()
     # A block of 10,000 messages on a deep book needs more images than there are at first, and room

@@ -4,17 +4,18 @@ What lives here: percentiles, rates, bars and the table that people read. What m
 how anything was measured.
 """
 
-import operator
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
 AT_LEAST: Final = ">="
 AT_MOST: Final = "<="
-_HOLDS: Final = {AT_LEAST: operator.ge, AT_MOST: operator.le}
+EXACTLY: Final = "=="
 
-Bar = tuple[str, float]
-"""`(AT_LEAST, 0.5)`: what a figure must reach."""
+TEXT_SHOWN: Final = 16
+
+Bar = tuple[str, float | str]
+"""`(AT_LEAST, 0.5)`: what a figure must reach; text only with `EXACTLY`."""
 
 
 class Rate(NamedTuple):
@@ -26,9 +27,7 @@ class Rate(NamedTuple):
 
 def rate(operations: int, nanoseconds: Sequence[int]) -> Rate:
     """The rate of rounds of `operations` each that took these times."""
-    return Rate(
-        operations * 1e9 / median(nanoseconds), operations * 1e9 / max(1, min(nanoseconds))
-    )
+    return Rate(operations * 1e9 / median(nanoseconds), operations * 1e9 / max(1, min(nanoseconds)))
 
 
 def percentile(ordered: Sequence[int], share: float) -> int:
@@ -55,9 +54,23 @@ def judge(report: Mapping[str, object], bars: Mapping[str, Bar]) -> dict[str, ob
         found: object = report
         for part in key.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
-        met = isinstance(found, int | float) and _HOLDS[relation](found, limit)
-        judged[key] = {"bar": f"{relation} {limit:,}", "measured": found, "met": bool(met)}
+        bar = f"{relation} {_shown(limit)}"
+        judged[key] = {"bar": bar, "measured": found, "met": _meets(found, relation, limit)}
     return judged
+
+
+def _meets(found: object, relation: str, limit: float | str) -> bool:
+    if relation == EXACTLY:
+        return found == limit
+    if not isinstance(found, int | float) or isinstance(limit, str):
+        return False
+    return found >= limit if relation == AT_LEAST else found <= limit
+
+
+def _shown(value: object) -> str:
+    """Numbers grouped by thousands, long texts by their beginning."""
+    text = f"{value:,}" if isinstance(value, int | float) else str(value)
+    return text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 2]}.."
 
 
 def flattened(report: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -80,16 +93,12 @@ def table(report: Mapping[str, object]) -> str:
     width = max(map(len, figures), default=0)
     lines = []
     for key, value in figures.items():
-        shown = f"{value:,}" if isinstance(value, int | float) else str(value)
         verdict = ""
         if key in judged:
-            verdict = f"  {judged[key]['bar']:<14} {'met' if judged[key]['met'] else 'MISSED'}"
-        lines.append(f"{key:<{width}}  {shown:>14}{verdict}".rstrip())
-    lines.append("")
-    for key in about[:2]:
-        found = report.get(key)
-        shown = ", ".join(f"{k} {v}" for k, v in found.items()) if isinstance(
-            found, Mapping
-        ) else str(found)
-        lines.append(f"{key}: {shown}")
+            verdict = f"  {judged[key]['bar']:<20} {'met' if judged[key]['met'] else 'MISSED'}"
+        lines.append(f"{key:<{width}}  {_shown(value):>16}{verdict}".rstrip())
+    machine = report.get("machine")
+    if isinstance(machine, Mapping):
+        lines += ["", "machine: " + ", ".join(f"{key} {value}" for key, value in machine.items())]
+    lines += ["workload:", *(f"  {part}" for part in str(report.get("workload")).split("; "))]
     return "\n".join(lines)

@@ -20,12 +20,12 @@ from typing import Final
 from node.build_check import compiled_state
 from node.exceptions import NodeError
 
-INTERPRETED: Final = 7200
+INTERPRETED: Final = 7300
 COMPILER: Final = "cc"
 
 
 def require_compiled() -> None:
-    """Raises `NodeError` 7200 when the core would run interpreted."""
+    """Raises `NodeError` 7300 when the core would run interpreted."""
     if compiled_state() == "interpreted":
         text = "the core is interpreted and some fifty times slower; compile it (scripts/bootstrap)"
         raise NodeError(INTERPRETED, f"{text}, or measure it as it is with --interpreted")

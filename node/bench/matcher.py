@@ -10,7 +10,7 @@ exchange; compiled core and C take turns. Their events and their memory must be 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from mypy_extensions import i64
 
 from consensus import layout
 from consensus.execute import run_book
+from node.bench import Advance
 from node.bench.exchange import next_block
 from node.bench.figures import AT_LEAST, AT_MOST, Bar, percentiles, rate, rounded
 from node.bench.flows import BLOCK, ROW_BYTES, SHAPES, Flow, make
@@ -31,9 +32,11 @@ from node.bench.timer import StoppedShort, Timer
 from node.ctwin import CompilerMissing
 from node.exceptions import NodeError
 
-TWIN_DIFFERS: Final = 7201
+TWIN_DIFFERS: Final = 7301
 BATCH: Final = 64
+MESSAGES: Final = 1_000_000
 ROUNDS: Final = 5
+STEPS: Final = len(SHAPES)
 
 BARS: Final[dict[str, Bar]] = {
     "normal.ops_per_s": (AT_LEAST, 15_000_000),
@@ -46,8 +49,6 @@ BARS: Final[dict[str, Bar]] = {
     "deep.ratio_to_c": (AT_LEAST, 0.5),
     "sweep.ratio_to_c": (AT_LEAST, 0.5),
 }
-
-Advance = Callable[[int], object]
 
 
 @dataclass
@@ -107,7 +108,7 @@ def reference_round(reference: Reference, flow: Flow) -> Round:
 def alternate(flow: Flow, reference: Reference | None, rounds: int) -> dict[str, object]:
     """Rates of both over `rounds` alternating rounds, and their ratio.
 
-    Raises `NodeError` 7201 if they do not do the same.
+    Raises `NodeError` 7301 if they do not do the same.
     """
     ours: list[int] = []
     theirs: list[int] = []
