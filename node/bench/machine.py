@@ -1,8 +1,13 @@
 """On what a number was measured, and the quiet that measuring needs.
 
-What lives here: the description that is printed with every number, the refusal to measure an
-interpreted core by mistake, the C compiler, and a garbage collector that does not run. What must
-never live here: a workload.
+What lives here: the description that is printed with every number, the clock of rates, the refusal
+to measure an interpreted core by mistake, the C compiler, and a garbage collector that does not
+run. What must never live here: a workload.
+
+Rates and durations of single-threaded work are in CPU time of the thread (`cpu_ns`): on a quiet
+machine that is the wall clock, on a busy one it leaves out what others ran in between, though not
+what they did to the caches. `wall_over_cpu`, printed with the machine, says how far the two were
+apart. Times of single calls are wall time: a reading of the thread's clock is a system call.
 """
 
 import gc
@@ -11,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sysconfig
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +28,9 @@ from node.exceptions import NodeError
 
 INTERPRETED: Final = 7300
 COMPILER: Final = "cc"
+
+cpu_ns: Final = time.thread_time_ns
+"""CPU time of this thread, nanoseconds."""
 
 
 def require_compiled() -> None:

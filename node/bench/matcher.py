@@ -3,10 +3,11 @@
 What lives here: the clock around the matcher. Guards, work budgets, dirty marks with their undo
 images, locks and settlement are on; there are no groups, signatures or roots here.
 
-Inside the clock: `run_book` on batches of 64 rows and the copy of each batch's events to bytes of
-their own. Outside: the block boundary after every 10,000 messages (the marks are forgotten, the
-next block is opened) and the digest of the events. Each round starts from the same preloaded
-exchange; compiled core and C take turns. Their events and their memory must be equal.
+Inside the clock, which counts the thread's CPU time: `run_book` on batches of 64 rows and the copy
+of each batch's events to bytes of their own. Outside: the block boundary after every 10,000
+messages (the marks are forgotten, the next block is opened) and the digest of the events. Each
+round starts from the same preloaded exchange; compiled core and C take turns. Their events and
+their memory must be equal.
 """
 
 import hashlib
@@ -14,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter_ns
 from typing import Final
 
 from librt.vecs import vec
@@ -26,7 +26,7 @@ from node.bench import Advance
 from node.bench.exchange import next_block
 from node.bench.figures import AT_LEAST, AT_MOST, Bar, percentiles, rate, rounded
 from node.bench.flows import BLOCK, ROW_BYTES, SHAPES, Flow, make
-from node.bench.machine import quiet
+from node.bench.machine import cpu_ns, quiet
 from node.bench.reference import Reference, build_reference
 from node.bench.timer import StoppedShort, Timer
 from node.ctwin import CompilerMissing
@@ -82,14 +82,14 @@ def compiled_block(M: vec[i64], S: vec[i64], rows: bytes) -> tuple[int, bytes]:
     size, first = BATCH * ROW_BYTES, layout.S_EVENTS * 8
     scratch = memoryview(S).cast("B")
     taken = []
-    begun = perf_counter_ns()
+    begun = cpu_ns()
     for at in range(0, len(rows), size):
         end = min(at + size, len(rows))
         if run_book(M, S, rows, at, end) != end:
             raise StoppedShort(f"the core stopped between bytes {at} and {end} of a block")
         taken.append(bytes(scratch[first : S[layout.S_EVENT] * 8]))
         S[layout.S_EVENT] = layout.S_EVENTS
-    return perf_counter_ns() - begun, b"".join(taken)
+    return cpu_ns() - begun, b"".join(taken)
 
 
 def reference_round(reference: Reference, flow: Flow) -> Round:

@@ -21,7 +21,6 @@ one command, header row included.
 from array import array
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter_ns
 from typing import Final
 
 from consensus.block import Block, check_body, check_body_roots
@@ -33,7 +32,7 @@ from consensus.streams import bytes_root
 from consensus.transition import apply_block, begin, run, run_messages
 from node.bench import Advance
 from node.bench.figures import AT_LEAST, AT_MOST, Bar, percentiles, rate, rounded
-from node.bench.machine import quiet
+from node.bench.machine import cpu_ns, quiet
 from node.bench.signed_flow import SignedFlow, believed, make
 from node.bench.timer import Timer
 from node.exceptions import NodeError
@@ -55,12 +54,12 @@ BARS: Final[dict[str, Bar]] = {
 def core_block(memory: Memory, block: Block) -> int:
     """Nanoseconds of execution alone."""
     header = block.header
-    begun = perf_counter_ns()
+    begun = cpu_ns()
     begin(memory, header.height, header.time, header.l1_number)
     run_messages(memory, block.messages)
     run(memory, block.commands, PHASE_COMMANDS)
     commit(memory)
-    return perf_counter_ns() - begun
+    return cpu_ns() - begun
 
 
 def streamed_block(memory: Memory, block: Block, *, with_root: bool) -> int:
@@ -69,7 +68,7 @@ def streamed_block(memory: Memory, block: Block, *, with_root: bool) -> int:
     Raises `NodeError` 7302 if a root is not the leader's.
     """
     header = block.header
-    begun = perf_counter_ns()
+    begun = cpu_ns()
     check_body(block)
     check_body_roots(block)
     begin(memory, header.height, header.time, header.l1_number)
@@ -80,7 +79,7 @@ def streamed_block(memory: Memory, block: Block, *, with_root: bool) -> int:
         memory.tree.update(memory.view(), memory.dirty_leaves())
         roots.append(memory.tree.root())
     commit(memory)
-    spent = perf_counter_ns() - begun
+    spent = cpu_ns() - begun
     expected = [header.events_root, header.withdrawals_root, header.state_root]
     if roots != expected[: len(roots)]:
         text = f"block {header.height} has another root here than the leader gave it"
@@ -109,9 +108,9 @@ def apply_all(flow: SignedFlow) -> int:
     recoveries = [believed(list(read_groups(block.commands))) for block in flow.blocks]
     with quiet():
         for block, recovery in zip(flow.blocks, recoveries, strict=True):
-            begun = perf_counter_ns()
+            begun = cpu_ns()
             apply_block(state, block, recovery)
-            spent += perf_counter_ns() - begun
+            spent += cpu_ns() - begun
     return spent
 
 

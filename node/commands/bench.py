@@ -7,6 +7,7 @@ is in docs/benchmarks.md.
 
 import argparse
 import importlib
+import time
 from typing import Final
 
 from node.bench.figures import judge, table
@@ -61,8 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
     within("--rounds", rounds, 1, ROUNDS_MAX)
     within("--seed", arguments.seed, 0, (1 << 32) - 1)
     on = machine()  # first, for the load that the bench itself does not make
+    wall, cpu = time.perf_counter(), time.process_time()
     with progress(bench.STEPS, "parts", quiet=arguments.json) as advance:
         report = dict(bench.bench(messages, arguments.seed, rounds, advance))
+    apart = (time.perf_counter() - wall) / (time.process_time() - cpu)
+    on["wall_over_cpu"] = round(apart, 2)
     workload = report.pop("workload")
     if messages == bench.MESSAGES and on["core"] == "compiled":
         report["bars"] = judge(report, bench.BARS)

@@ -34,17 +34,18 @@ class Printed(NamedTuple):
 def run_page(page: Path) -> Iterator[Printed]:
     """Run every example of the page in the working directory."""
     text = page.read_text(encoding="utf-8")
-    blocks = [(match.start(), *match.groups()) for match in FENCE.finditer(text)]
+    blocks = list(FENCE.finditer(text))
     namespace: dict[str, object] = {"__name__": "example"}
-    for number, (at, language, body) in enumerate(blocks):
-        where = f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, at) + 1}"
+    for number, block in enumerate(blocks):
+        language, body = block[1], block[2]
+        where = f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, block.start()) + 1}"
         if language == "console":
             yield from _run_console(where, body)
         elif language == "python":
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 exec(compile(body, where, "exec"), namespace)
-            after = blocks[number + 1] if number + 1 < len(blocks) else (0, "", "")
-            shown = after[2] if after[1] == "text" else ""
+            after = blocks[number + 1] if number + 1 < len(blocks) else None
+            shown = after[2] if after is not None and after[1] == "text" else ""
             yield Printed(where, shown, printed.getvalue())
 
 
