@@ -17,7 +17,7 @@ say; its housekeeping is timed as well, here with 64 switches due in each block 
 """
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -29,7 +29,7 @@ from mypy_extensions import i64
 
 from consensus import layout
 from consensus.execute import housekeeping, operate, run_book
-from node.bench import attacks
+from node.bench import Advance, attacks
 from node.bench.attacks import Attack
 from node.bench.exchange import LEAVES_MAX, Start, exchange, next_block, row
 from node.bench.figures import AT_MOST, Bar, percentiles, rounded
@@ -53,8 +53,6 @@ BARS: Final[dict[str, Bar]] = {
     **{f"{attack}.longest_slice_ms": (AT_MOST, 5) for attack in ATTACKS},
     **{f"groups.{name}_ms": (AT_MOST, 5) for name in GROUPS},
 }
-
-Advance = Callable[[int], object]
 
 
 class Samples:

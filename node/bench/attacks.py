@@ -131,9 +131,7 @@ def fill_or_kill(bursts: int) -> Iterator[bytes]:
 
 def peak(bursts: int) -> Iterator[bytes]:
     for n in range(bursts):
-        icebergs = [
-            place(ATTACKERS[m], layout.SELL, MIDDLE, 64, n % EACH, 0, 1) for m in range(80)
-        ]
+        icebergs = [place(ATTACKERS[m], layout.SELL, MIDDLE, 64, n % EACH, 0, 1) for m in range(80)]
         taker = place(ATTACKERS[99], layout.BUY, MIDDLE, SWEEP_LOTS, n % EACH, IOC)
         yield b"".join(icebergs) + taker
 
@@ -208,9 +206,7 @@ def contiguous(messages: int, seed: int) -> tuple[bytes, bytes]:
 
 def swept(messages: int) -> tuple[bytes, bytes]:
     """100,000 one-lot orders, and takers of 5,000, until `messages` rows."""
-    takers = b"".join(
-        place(HONEST[n], layout.BUY, MIDDLE, SWEEP_LOTS, n, IOC) for n in range(20)
-    )
+    takers = b"".join(place(HONEST[n], layout.BUY, MIDDLE, SWEEP_LOTS, n, IOC) for n in range(20))
     cycle = asks(100_000, MIDDLE) + takers
     times = max(1, messages * ROW.size // len(cycle))
     return b"", cycle * times

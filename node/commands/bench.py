@@ -23,6 +23,8 @@ BENCHES: Final = {
     "state": ("tree", "state root after a block, rebuild, size of proofs"),
 }
 """Module of node/bench/ and summary, by name."""
+ADVERSARIAL: Final = "adversarial"
+
 BENCH_NUMBER: Final = 7304
 MESSAGES_MIN: Final = 1000
 MESSAGES_MAX: Final = 20_000_000
@@ -34,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = parser.add_subparsers(metavar="NAME", required=True, dest="name")
     for name, (_, summary) in BENCHES.items():
         bench = names.add_parser(name, help=summary, description=summary)
+        if name == "matcher":
+            bench.add_argument(
+                "--adversarial", action="store_true", help="loads made to hurt, instead"
+            )
         bench.add_argument("--messages", type=int, metavar="N", help="size of the workload")
         bench.add_argument("--rounds", type=int, metavar="R", help="rounds, of which medians")
         bench.add_argument("--seed", type=int, default=SEED, metavar="S")
@@ -46,7 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if not arguments.interpreted:
         require_compiled()
-    bench = importlib.import_module(f"node.bench.{BENCHES[arguments.name][0]}")
+    adversarial = getattr(arguments, "adversarial", False)
+    bench = importlib.import_module(
+        f"node.bench.{ADVERSARIAL if adversarial else BENCHES[arguments.name][0]}"
+    )
     messages = arguments.messages if arguments.messages is not None else bench.MESSAGES
     rounds = arguments.rounds if arguments.rounds is not None else bench.ROUNDS
     within("--messages", messages, MESSAGES_MIN, MESSAGES_MAX)

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from node.bench import flows, matcher, tree
+from node.bench import adversarial, flows, matcher, tree
 from node.bench.figures import flattened, judge
 from node.cli import main
 from node.commands.bench import BENCHES, MESSAGES_MAX, ROUNDS_MAX
@@ -58,6 +58,15 @@ def test_a_tiny_run_prints_one_object_with_every_key(
     for key, verdict in judged.items():
         assert isinstance(verdict, dict)
         assert verdict["measured"] is not None or ("ratio_to_c" in key and not with_c), key
+
+
+def test_a_tiny_adversarial_run_prints_every_load(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["bench", "matcher", "--adversarial", "--messages", "1000", "--rounds", "1"]
+    assert main([*argv, "--interpreted", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    for key, verdict in judge(report, adversarial.BARS).items():
+        assert isinstance(verdict, dict)
+        assert isinstance(verdict["measured"], int | float), key
 
 
 @pytest.mark.network
