@@ -6,6 +6,7 @@ here: a comparison; `matcher.py` runs both alternately and compares.
 
 import ctypes
 from array import array
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +22,14 @@ EVENTS_BYTES: Final = 8 << 20
 """Room for the events of one block."""
 
 
-def build_reference(folder: Path) -> Path:
-    """The library of the core and its driver, `cc -O3`. Raises `CompilerMissing`."""
+def build_reference(folder: Path, sources: Mapping[str, str] | None = None) -> Path:
+    """The library of the core (or of other `sources`) and its driver, `cc -O3`.
+
+    Raises `CompilerMissing`.
+    """
     words = f"enum {{ BENCH_EVENT = {layout.S_EVENT}, BENCH_EVENTS = {layout.S_EVENTS} }};\n"
     driver = words + DRIVER.read_text(encoding="utf-8")
-    return build(ROOT, folder, mode="fast", extra_c=driver, entries=ENTRIES)
+    return build(sources or ROOT, folder, mode="fast", extra_c=driver, entries=ENTRIES)
 
 
 class Reference:
