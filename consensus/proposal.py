@@ -103,6 +103,21 @@ class Proposal:
         self._note_grants(events)
         self._is_open = True
 
+    @property
+    def sequence(self) -> int:
+        """The number of the last operation executed."""
+        return int(self._state.memory.M[layout.SEQUENCE])
+
+    @property
+    def opening_events(self) -> bytes:
+        """Events of the L1 messages, the schedules and the sweep."""
+        return self._events[0]
+
+    @property
+    def events(self) -> bytes:
+        """All events so far."""
+        return b"".join(self._events)
+
     def add(self, verified: VerifiedGroup) -> bytes:
         """Execute the group; its events.
 

@@ -34,6 +34,8 @@ COMMANDS: Final = {
     "bench": "measure one part and print its numbers",
     "state": "verify, prove, snapshot, export or import a state",
     "genesis": "check a genesis file",
+    "node": "run a leader or a follower",
+    "validator": "make or show a validator's key",
     "db": "check, back up, restore or prune a node's data directory",
     "version": "print versions and whether the core is compiled",
 }

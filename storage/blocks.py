@@ -125,6 +125,10 @@ class Reading:
             raise unknown(height)
         return data
 
+    def seal(self, height: int) -> bytes:
+        """The proposer's signature, empty where none was kept."""
+        return self._reader.get(schema.at_height(schema.SEAL, height)) or b""
+
     def certificate(self, height: int) -> bytes | None:
         return self._reader.get(schema.at_height(schema.CERTIFICATE, height))
 
@@ -236,7 +240,13 @@ class Blocks(Reading):
         self._database.write(batch, sync=True)
 
     def append(
-        self, block: Block, events: bytes, certificate: bytes = b"", *, sync: bool = True
+        self,
+        block: Block,
+        events: bytes,
+        certificate: bytes = b"",
+        seal: bytes = b"",
+        *,
+        sync: bool = True,
     ) -> None:
         """Keep the block above the head; with `sync` durable on return. `StorageRefused` 7520."""
         head, header = self.head(), block.header
@@ -255,6 +265,8 @@ class Blocks(Reading):
             batch.append((schema.at_height(schema.SEQUENCE, header.sequence), height))
         if certificate:
             batch.append((schema.CERTIFICATE + height, certificate))
+        if seal:
+            batch.append((schema.SEAL + height, seal))
         self._database.write(batch, sync=sync)
 
     def certify(self, height: int, certificate: bytes) -> None:
@@ -302,7 +314,7 @@ class Blocks(Reading):
         return pruned
 
 
-_BY_HEIGHT: Final = (schema.BLOCK, schema.EVENTS, schema.CERTIFICATE)
+_BY_HEIGHT: Final = (schema.BLOCK, schema.EVENTS, schema.CERTIFICATE, schema.SEAL)
 
 
 def places(block: Block) -> Iterator[tuple[tuple[int, int, int], Place]]:

@@ -25,6 +25,7 @@ LEAF: Final = b"L"  # leaf number (4 bytes) -> 256 bytes; absent: zeros
 META: Final = b"M"  # name -> value, below
 COMMAND: Final = b"N"  # account (8), key (1), nonce (8), height -> first sequence
 SEQUENCE: Final = b"Q"  # last operation of a block that has any -> height
+SEAL: Final = b"S"  # height -> the proposer's seal
 
 IDENTITY: Final = META + b"identity"  # RLP: schema version, chain id, genesis hash
 FOUNDATION: Final = META + b"foundation"  # header below the lowest block kept, RLP

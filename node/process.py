@@ -1,0 +1,176 @@
+"""A node as a process: configuration in, servers up, and a clean end on SIGTERM.
+
+What lives here: opening everything that a configuration names, in order, and closing it in the
+reverse. What must never live here: what the parts do.
+"""
+
+import json
+import logging
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+from p2p.host import open_network
+from p2p.identity import load_or_create_identity
+
+from consensus.genesis import Genesis, parse
+from node.app import Keys, Node, ValidatorKey
+from node.config import LEADER, Address, Config
+from node.exceptions import NodeError
+from node.feeds.feeds import Feeds
+from node.key_files import read_or_make_promiser, read_validator
+from node.machine import Machine, RealMachine
+from node.rpc.dispatch import Dispatcher, Method
+from node.rpc.http import Page
+from node.rpc.methods.chain import ChainMethods
+from node.rpc.methods.clob import Clob
+from node.rpc.methods.eth import eth_methods
+from node.rpc.methods.net import admin_methods, net_methods
+from node.rpc.openrpc import with_discovery
+from node.rpc.server import RpcServer, tls_context
+from node.signer import signs_with
+from node.wire import wire_chain
+from p2p.network import Network
+from p2p.penalties import FileBans
+from p2p.settings import Settings
+from storage.disk import DirectoryDisk, Disk
+
+NO_SECRET: Final = 7352
+TOKEN_NAME: Final = "admin.token"
+log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A node that serves, for whoever started it."""
+
+    node: Node
+    feeds: Feeds
+    rpc: RpcServer
+    admin: RpcServer | None
+    addresses: tuple[str, ...]
+
+
+async def serve(config: Config, ready: Callable[[Running], None]) -> None:
+    """Run one node until SIGINT or SIGTERM; `ready` is called once it serves."""
+    genesis = parse(config.genesis.read_bytes())
+    machine = RealMachine()
+    keys = read_keys(config, machine)
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    identity = load_or_create_identity(config.data_dir / "network.key")
+    settings = Settings(
+        chain=wire_chain(genesis),
+        dial=config.peers,
+        bans=FileBans(config.data_dir / "bans.json"),
+    )
+    async with open_network(settings, identity, config.listen) as network:
+        disk = DirectoryDisk(config.data_dir)
+        async with running(genesis, disk, network, machine, keys, config) as started:
+            ready(started)
+            await end_asked()
+            log.info("stopping: answering what came, sealing the open block")
+
+
+@asynccontextmanager
+async def running(
+    genesis: Genesis,
+    disk: Disk,
+    network: Network | None,
+    machine: Machine,
+    keys: Keys,
+    config: Config,
+) -> AsyncIterator[Running]:
+    """A node with its feeds and servers; leaving stops it in order."""
+    node = Node(genesis, disk, network, machine, keys, leads=config.role == LEADER)
+    feeds = Feeds(node.chain.state, node.tape, machine.now_ms())
+    methods = all_methods(node, feeds)
+    tls = None
+    if config.tls_certificate and config.tls_key:
+        tls = tls_context(str(config.tls_certificate), str(config.tls_key))
+    rpc = RpcServer(config.rpc, Dispatcher(with_discovery(methods)), {"/": front_page}, tls)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.run)
+        nursery.start_soon(feeds.run)
+        await nursery.start(rpc.run)
+        admin = None
+        if config.admin is not None:
+            admin = admin_server(node, config.admin, config.data_dir, nursery.cancel_scope.cancel)
+            await nursery.start(admin.run)
+        addresses = tuple(getattr(network, "addresses", tuple)())
+        try:
+            yield Running(node, feeds, rpc, admin, addresses)
+        finally:
+            with trio.CancelScope(shield=True) as scope:
+                scope.deadline = trio.current_time() + 10
+                await node.stop()
+            rpc.stop()
+            nursery.cancel_scope.cancel()
+
+
+def all_methods(node: Node, feeds: Feeds) -> dict[str, Method]:
+    """Everything that the public port answers."""
+    return {
+        **Clob(node, feeds).methods(),
+        **ChainMethods(node).methods(),
+        **net_methods(node),
+        **eth_methods(node),
+    }
+
+
+def read_keys(config: Config, machine: Machine) -> Keys:
+    """The keys that the configuration names. Errors of `key_files`."""
+    if config.validator_key is None:
+        return Keys()
+    found = read_validator(config.validator_key)
+    if found.secret is None:
+        text = f"{config.validator_key} has no secret and no --remote-signer is given"
+        raise NodeError(NO_SECRET, f"{text}; name one, or restore the file")
+    promiser = None
+    if config.role == LEADER:
+        promiser = read_or_make_promiser(config.data_dir / "promiser.key")
+    return Keys(ValidatorKey(found.key, signs_with(found.secret, machine)), promiser)
+
+
+def admin_server(
+    node: Node, address: Address, data_dir: Path, stop: Callable[[], None]
+) -> RpcServer:
+    """The operator's port; its token is in the data directory, made at the first start."""
+    path = data_dir / TOKEN_NAME
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32) + "\n", "ascii")
+    methods = admin_methods(node, path.read_text("ascii").strip(), stop)
+    return RpcServer(address, Dispatcher(with_discovery(methods)), {})
+
+
+def front_page() -> Page:
+    text = b"Rialto node. JSON-RPC 2.0 by POST or WebSocket; rpc.discover describes it.\n"
+    return Page(b"text/plain; charset=utf-8", text)
+
+
+async def end_asked() -> None:
+    """Return on SIGINT or SIGTERM."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            return
+
+
+def announce(started: Running) -> None:
+    """One JSON line on standard output that says where the node is reached."""
+    chain = started.node.chain
+    line = {
+        "rpc": started.rpc.port,
+        "admin": started.admin.port if started.admin else None,
+        "peer": started.node.network.peer if started.node.network else None,
+        "addresses": started.addresses,
+        "height": chain.state.head.height,
+        "state_root": chain.state.head.state_root.hex(),
+    }
+    print(json.dumps(line), flush=True)
+    sys.stdout.flush()

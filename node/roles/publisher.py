@@ -1,0 +1,79 @@
+"""After the seal: sign, keep, gossip, vote.
+
+What lives here: what happens to the leader's sealed blocks, in order. What must never live here:
+execution; the next block is being executed meanwhile.
+
+Theory. A block is signed once the journal holds its seal, kept in one synced write, and told then.
+If the node dies between any two of these, the journal makes the same block again, `LastSigned`
+allows the same signature again, and the rest is repeated.
+"""
+
+from typing import Final
+
+import trio
+
+from consensus.finality.votes import Subject
+from node.certifier import Certifier
+from node.chain import LiveChain
+from node.engine import Sealed
+from node.machine import Machine
+from node.sealed_block import SealedBlock, encode_sealed
+from node.signer import Signer
+from p2p.network import Head, Network
+from p2p.topics import BLOCKS
+from storage.database import Batch
+from storage.journal import Journal
+
+WAITING_BLOCKS_MAX: Final = 16
+
+
+class Publisher:
+    """`publish` queues a sealed block; `run` does the work, in order."""
+
+    def __init__(
+        self,
+        chain: LiveChain,
+        journal: Journal,
+        machine: Machine,
+        signer: Signer,
+        certifier: Certifier,
+        network: Network | None,
+    ) -> None:
+        self._chain = chain
+        self._journal = journal
+        self._machine = machine
+        self._signer = signer
+        self._certifier = certifier
+        self._network = network
+        self._send, self._receive = trio.open_memory_channel[tuple[Sealed, Batch | None]](
+            WAITING_BLOCKS_MAX
+        )
+        self._busy = False
+
+    async def publish(self, sealed: Sealed, flush: Batch | None) -> None:
+        """Queue it; waits when 16 blocks wait already."""
+        await self._send.send((sealed, flush))
+
+    async def run(self) -> None:
+        async for sealed, flush in self._receive:
+            self._busy = True
+            await self.out(sealed, flush)
+            self._busy = False
+
+    async def drained(self) -> None:
+        """Return when nothing waits."""
+        while self._busy or self._receive.statistics().current_buffer_used:
+            await trio.sleep(0.01)
+
+    async def out(self, sealed: Sealed, flush: Batch | None) -> None:
+        """Everything that happens to one block."""
+        header = sealed.block.header
+        subject = Subject(header.height, header.round, sealed.outcome.hash)
+        signed = SealedBlock(sealed.block, await self._signer.seal(subject))
+        await self._chain.keep(signed, sealed.outcome, flush)
+        await self._machine.disk(lambda: self._journal.drop(header.height))
+        if self._network is not None:
+            head = Head(header.height, sealed.outcome.hash, self._chain.certified)
+            self._network.announce(head)
+            await self._network.publish(BLOCKS, encode_sealed(signed))
+        await self._certifier.vote_for(subject)

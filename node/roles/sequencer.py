@@ -1,0 +1,297 @@
+"""The leader: admit, verify, execute, journal, answer; seal a block every interval.
+
+What lives here: the order in which these happen, and every queue between them with its limit. What
+must never live here: how a group is executed (`node/engine.py`), or how a sealed block is kept and
+told (`roles/publisher.py`).
+
+Theory. A submission passes four stages, each a task:
+
+    submit --> [inbox] --> verify --> [verified] --> sequence --> [unsynced] --> release --> answer
+                           threads                   the core                    fdatasync
+
+One task executes, so the order of the answers is the order of the chain. The journal is synced
+whenever something waits for it: while one sync runs, what is executed meanwhile forms the next
+group. Promises and the tape are behind that sync; nothing else of a command's result leaves.
+
+Every queue is bounded. A full inbox refuses with a number, at once: a client that is told to wait
+knows more than one that waits. When the validators fall behind, nothing more is promised.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import trio
+
+from consensus import layout
+from consensus.authority import Recover, VerifiedGroup, verify_groups
+from consensus.chain import listing_words
+from consensus.commands import Group
+from consensus.exceptions import CoreFault, InvalidBlock, NotIncludable
+from consensus.execute import command_fault, group_shape
+from consensus.finality.promises import encode_promise, promise_all
+from consensus.proposal import Opening
+from consensus.transition import AHEAD_MAX_MS, FAULTS
+from node.chain import LiveChain
+from node.engine import Engine, Executed, Sealed
+from node.machine import Machine
+from node.submission import Answer, Submission, answer_of
+from node.tape import Happened, Tape
+from storage.database import Batch
+from storage.journal import Journal
+
+BUSY: Final = 7330
+UNCERTIFIED: Final = 7331
+STOPPING: Final = 7332
+BAD_SIGNATURE: Final = 7333
+
+INBOX_SUBMISSIONS_MAX: Final = 8192
+VERIFY_AT_ONCE_MAX: Final = 256
+VERIFIED_BATCHES_MAX: Final = 4
+UNCERTIFIED_BLOCKS_MAX: Final = 8
+HEARTBEAT_MS: Final = 2000
+"""An idle chain has a block this often: its clock goes on and schedules fall due."""
+SLICE_MS: Final = 5
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A submission on its way, and what its answer is given to."""
+
+    submission: Submission
+    finish: Callable[[Answer], None]
+
+
+class Held(NamedTuple):
+    """What was executed and is not yet known to be on the disk."""
+
+    happened: Happened
+    executed: Executed | None  # None: what a block began with
+    waiting: Waiting | None
+
+
+class Sequencer:
+    """Run `run` in a nursery; call `submit` from anywhere on the loop.
+
+    `publish` takes each sealed block, in order; it is awaited, so it may push back.
+    """
+
+    def __init__(
+        self,
+        chain: LiveChain,
+        engine: Engine,
+        journal: Journal,
+        machine: Machine,
+        tape: Tape,
+        promiser: bytes,
+        recover: Recover,
+        publish: Callable[[Sealed, Batch | None], Awaitable[None]],
+    ) -> None:
+        self._chain = chain
+        self._engine = engine
+        self._journal = journal
+        self._machine = machine
+        self._tape = tape
+        self._promiser = promiser
+        self._recover = recover
+        self._publish = publish
+        self._interval_s = chain.genesis.block_interval_ms / 1000
+        self._to_verify, self._inbox = trio.open_memory_channel[Waiting](INBOX_SUBMISSIONS_MAX)
+        self._to_execute, self._verified = trio.open_memory_channel[
+            list[tuple[Waiting, VerifiedGroup | None]]
+        ](VERIFIED_BATCHES_MAX)
+        self._unsynced: list[Held] = []
+        self._has_unsynced = trio.Event()
+        self._syncing = trio.Lock()
+        self._seal_at = math.inf
+        self._stopping = False
+
+    # -- admission ---------------------------------------------------------------------------
+
+    async def submit(self, submission: Submission) -> Answer:
+        """The leader's answer: a promise, or the number and text of the refusal."""
+        return await answer_of(self, submission)
+
+    def submit_then(self, submission: Submission, done: Callable[[Answer], None]) -> None:
+        """The same without a task that waits: `done` is called once, now or later."""
+        refusal = self._refusal(submission.group)
+        if refusal is not None:
+            done(refusal)
+            return
+        try:
+            self._to_verify.send_nowait(Waiting(submission, done))
+        except trio.WouldBlock:
+            text = f"{INBOX_SUBMISSIONS_MAX} commands wait already; try again in a second"
+            done(Answer(BUSY, text))
+
+    def _refusal(self, group: Group) -> Answer | None:
+        """Why the group need not be verified: cheap, and against the state as it is now."""
+        if self._stopping:
+            return Answer(STOPPING, "the leader is stopping; send it again in a minute")
+        ahead = self._chain.state.head.height - self._chain.certified
+        if ahead > UNCERTIFIED_BLOCKS_MAX and len(self._chain.validators) > 1:
+            text = f"{ahead} blocks are not certified: too few validators follow; try later"
+            return Answer(UNCERTIFIED, text)
+        M, S = self._chain.state.memory.M, self._chain.state.memory.S
+        rows = group.rows
+        fault = layout.GROUP_SHAPE
+        if group_shape(rows, 0, len(rows)):
+            for n, word in enumerate(group.signer):
+                S[layout.S_SIGNER + n] = word
+            fault = int(command_fault(M, S, rows, 0, group.key, group.size))
+        return Answer(fault, FAULTS[fault]) if fault else None
+
+    # -- the tasks ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until cancelled. `stop` first, so that nothing is lost."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._verify)
+            nursery.start_soon(self._release)
+            nursery.start_soon(self._sequence)
+
+    async def stop(self) -> None:
+        """Refuse what comes, answer what came, seal the open block."""
+        self._stopping = True
+        while self._inbox.statistics().current_buffer_used or self._unsynced:
+            await trio.sleep(0.01)
+        if self._engine.is_open:
+            self._seal_at = trio.current_time()
+            while self._engine.is_open:
+                await trio.sleep(0.01)
+
+    async def _verify(self) -> None:
+        """Signatures of what waits, up to 256 at once, in a thread."""
+        async for first in self._inbox:
+            batch = [first]
+            while len(batch) < VERIFY_AT_ONCE_MAX:
+                try:
+                    batch.append(self._inbox.receive_nowait())
+                except trio.WouldBlock:
+                    break
+            verified = await self._verified_groups([waiting.submission for waiting in batch])
+            await self._to_execute.send(list(zip(batch, verified, strict=True)))
+
+    async def _verified_groups(self, batch: list[Submission]) -> list[VerifiedGroup | None]:
+        state, recover = self._chain.state, self._recover
+        pairs = [(one.group, one.signature) for one in batch]
+        return await self._machine.compute(lambda: verify_groups(state, pairs, recover))
+
+    async def _sequence(self) -> None:
+        """Execute verified groups in order; seal when the interval is over."""
+        if self._engine.is_open:  # the journal left it open
+            self._seal_at = trio.current_time() + self._interval_s
+        while True:
+            batch = None
+            with trio.move_on_at(min(self._seal_at, self._heartbeat_at())):
+                batch = await self._verified.receive()
+            if batch is None:
+                if not self._engine.is_open:
+                    self._open()
+                await self._seal()
+                continue
+            slice_end = trio.current_time() + SLICE_MS / 1000
+            for waiting, verified in batch:
+                await self._execute(waiting, verified)
+                if trio.current_time() >= self._seal_at:
+                    await self._seal()
+                if trio.current_time() >= slice_end:
+                    await trio.lowlevel.checkpoint()
+                    slice_end = trio.current_time() + SLICE_MS / 1000
+
+    def _heartbeat_at(self) -> float:
+        idle_ms = self._machine.now_ms() - self._chain.state.head.time
+        return trio.current_time() + max(0, HEARTBEAT_MS - idle_ms) / 1000
+
+    async def _execute(self, waiting: Waiting, verified: VerifiedGroup | None) -> None:
+        """Into the block, or out with a number. What must wait for another block seals this one."""
+        if verified is None:
+            text = "the signature is not by the signer of the header row"
+            waiting.finish(Answer(BAD_SIGNATURE, text))
+            return
+        for is_last in (False, True):
+            if not self._engine.is_open:
+                self._open(verified.group)
+            try:
+                executed = self._engine.execute(verified)
+            except CoreFault as error:
+                self._chain.alarm(f"dropped a group that breaks the core: {error}")
+                waiting.finish(Answer(error.number, error.text))
+                return
+            except (NotIncludable, InvalidBlock) as error:
+                is_full = isinstance(error, InvalidBlock) or error.number == layout.BLOCK_FULL
+                if is_last or not is_full:
+                    waiting.finish(Answer(error.number, error.text))
+                    return
+                await self._seal()
+                again = (await self._verified_groups([waiting.submission]))[0]
+                if again is None:
+                    waiting.finish(Answer(error.number, error.text))
+                    return
+                verified = again
+            else:
+                self._hold(executed.events, executed, waiting)
+                return
+
+    def _hold(
+        self, events: bytes, executed: Executed | None = None, waiting: Waiting | None = None
+    ) -> None:
+        happened = Happened(self._engine.height, self._engine.time, events)
+        self._unsynced.append(Held(happened, executed, waiting))
+        self._has_unsynced.set()
+
+    def _open(self, group: Group | None = None) -> None:
+        """Open the next block now; with room if the group lists a market."""
+        head = self._chain.state.head
+        time = min(max(self._machine.now_ms(), head.time + 1), head.time + AHEAD_MAX_MS)
+        opening = Opening(
+            time,
+            head.l1_number,
+            head.l1_hash,
+            head.l1_time,
+            proposer=self._chain.leader,
+        )
+        room = listing_words(self._chain.state.memory.M, [group]) if group else 0
+        events = self._engine.open(opening, b"", room)
+        self._seal_at = trio.current_time() + self._interval_s
+        if events:
+            self._hold(events)
+
+    async def _seal(self) -> None:
+        """Seal the open block, make its seal durable, hand it on."""
+        self._seal_at = math.inf
+        async with self._chain.lock:
+            sealed = await self._machine.compute(self._engine.seal)
+            flush = self._chain.note(sealed.outcome)
+        await self._sync()
+        await self._publish(sealed, flush)
+
+    async def _release(self) -> None:
+        """Sync whenever something waits, then let it out."""
+        while True:
+            await self._has_unsynced.wait()
+            await self._sync()
+
+    async def _sync(self) -> None:
+        """Make what was executed so far durable; then, and only then, promise and tell it."""
+        async with self._syncing:
+            held, self._unsynced = self._unsynced, []
+            self._has_unsynced = trio.Event()
+            await self._machine.disk(self._journal.sync)
+            self._answer([(one.executed, one.waiting) for one in held if one.executed])
+            for one in held:
+                self._tape.put(one.happened)
+
+    def _answer(self, made: list[tuple[Executed, Waiting | None]]) -> None:
+        if not made:
+            return
+        records = [executed.record for executed, _ in made]
+        running = made[-1][0].running
+        promises = promise_all(self._promiser, self._chain.genesis.hash, records, running)
+        for promise, (executed, waiting) in zip(promises, made, strict=True):
+            if waiting is not None:
+                at = promise.record
+                data = encode_promise(promise)
+                events = executed.events
+                waiting.finish(Answer(0, "", at.height, at.sequence, data, events))

@@ -1,0 +1,1 @@
+"""What can be asked, one module per name space; each has `methods(...) -> {name: function}`."""

@@ -1,0 +1,224 @@
+"""`chain_*`: status, blocks, receipts and proofs; what a light client or an explorer reads.
+
+What lives here: answers from what is kept, and from sealed state for proofs. What must never live
+here: trust: every answer can be checked against a certificate and a root.
+"""
+
+from typing import Final
+
+from msgspec import Raw, Struct
+
+from consensus import receipts
+from consensus.block import block_hash, encode_header
+from consensus.finality.promises import encode_appointment
+from consensus.state import statements
+from consensus.state.proof import Proof
+from node.app import Node
+from node.rpc.client import Client
+from node.rpc.dispatch import INVALID_PARAMS, Method, RpcError
+from node.rpc.events import events_json
+from node.rpc.operations import Whole, whole
+from node.rpc.params import by_name
+
+UNKNOWN_BLOCK: Final = 7384
+UNKNOWN_COMMAND: Final = 7385
+NOT_SEALED: Final = 7386
+
+
+class AtHeight(Struct, forbid_unknown_fields=True):
+    """By `height` or by `hash`; the head if neither is given."""
+
+    height: int | None = None
+    hash: str | None = None
+    commands: bool = False
+    events: bool = False
+
+
+class AskProof(Struct, forbid_unknown_fields=True):
+    """`kind` account, balance, order, client_order or level, and what that kind needs."""
+
+    kind: str
+    address: str = ""
+    asset: int = 0
+    market: int = 0
+    handle: Whole = 0
+    client: Whole = 0
+    side: str = "buy"
+    price: int = 0
+
+
+class AskReceipt(Struct, forbid_unknown_fields=True):
+    """By `sequence`, or by `account`, `key` and `nonce`."""
+
+    sequence: Whole | None = None
+    account: int | None = None
+    key: int = 0
+    nonce: Whole | None = None
+
+
+class ChainMethods:
+    """The methods, on one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._chain = node.chain
+
+    def status(self, params: Raw, client: Client) -> object:
+        """Which chain this is, how far it is, and who promises on it."""
+        chain, genesis = self._chain, self._chain.genesis
+        head = chain.blocks.head()
+        appointment = self._node.appointment
+        return {
+            "name": genesis.name,
+            "chain_id": genesis.chain_id,
+            "genesis_hash": "0x" + genesis.hash.hex(),
+            "contract": "0x" + genesis.contract.hex(),
+            "settlement": genesis.settlement,
+            "fork_id": "0x" + genesis.forks.fork_id(genesis.hash).hex(),
+            "role": "leader" if self._node.leads else "follower",
+            "height": head.height,
+            "hash": "0x" + head.hash.hex(),
+            "state_root": "0x" + chain.blocks.header(head.height).state_root.hex(),
+            "time": chain.blocks.header(head.height).time,
+            "certified": chain.certified,
+            "stage": "certified" if chain.certified == head.height else "sealed",
+            "validators": len(chain.validators),
+            "quorum": chain.validators.quorum if len(chain.validators) else 0,
+            "appointment": "0x" + encode_appointment(appointment).hex() if appointment else None,
+            "alarms": chain.alarms[-5:],
+        }
+
+    def get_header(self, params: Raw, client: Client) -> object:
+        """A header, its bytes, and the block's certificate if there is one."""
+        return self._header_json(self._height(by_name(params, AtHeight)))
+
+    def get_block(self, params: Raw, client: Client) -> object:
+        """A header, with the rows and signatures, and the events, if asked for."""
+        asked = by_name(params, AtHeight)
+        height = self._height(asked)
+        found = self._header_json(height)
+        if asked.commands:
+            block = self._chain.blocks.block(height)
+            found |= {"messages": "0x" + block.messages.hex(),
+                      "commands": "0x" + block.commands.hex(),
+                      "signatures": "0x" + block.signatures.hex()}  # fmt: skip
+        if asked.events:
+            found["events"] = events_json(self._chain.blocks.events(height))
+        return found
+
+    def _height(self, asked: AtHeight) -> int:
+        blocks = self._chain.blocks
+        if asked.hash is not None:
+            height = blocks.height_of(_hash(asked.hash))
+            if height is None:
+                raise RpcError(UNKNOWN_BLOCK, f"no block {asked.hash} is kept here")
+            return height
+        head = blocks.head().height
+        if asked.height is None:
+            return head
+        if not blocks.foundation().height <= asked.height <= head:
+            lowest = blocks.foundation().height
+            text = f"no block {asked.height} here; kept are {lowest} to {head}"
+            raise RpcError(UNKNOWN_BLOCK, text)
+        return asked.height
+
+    def _header_json(self, height: int) -> dict[str, object]:
+        header = self._chain.blocks.header(height)
+        certificate = self._chain.blocks.certificate(height)
+        fields = {name: getattr(header, name) for name in header.__dataclass_fields__}
+        found: dict[str, object] = {
+            name: "0x" + value.hex() if isinstance(value, bytes) else value
+            for name, value in fields.items()
+        }
+        found["hash"] = "0x" + block_hash(header).hex()
+        found["header"] = "0x" + encode_header(header).hex()
+        found["certificate"] = "0x" + certificate.hex() if certificate else None
+        found["stage"] = "certified" if height <= self._chain.certified else "sealed"
+        return found
+
+    def get_receipt(self, params: Raw, client: Client) -> object:
+        """The receipt of a sealed operation: its events, and a proof under the block's hash."""
+        asked = by_name(params, AskReceipt)
+        blocks = self._chain.blocks
+        if asked.sequence is not None:
+            sequence = whole(asked.sequence)
+            height = blocks.find_sequence(sequence)
+        elif asked.account is not None and asked.nonce is not None:
+            place = blocks.find_command(asked.account, asked.key, whole(asked.nonce))
+            height, sequence = (place.height, place.sequence) if place else (None, 0)
+        else:
+            raise RpcError(INVALID_PARAMS, "give sequence, or account, key and nonce")
+        if height is None:
+            raise RpcError(UNKNOWN_COMMAND, "no sealed block that is kept here has this command")
+        header = blocks.header(height)
+        receipt = receipts.make(header, blocks.events(height), sequence)
+        hashed = block_hash(header)
+        return {
+            "height": height,
+            "hash": "0x" + hashed.hex(),
+            "sequence": sequence,
+            "stage": "certified" if height <= self._chain.certified else "sealed",
+            "receipt": "0x" + receipts.encode_receipt(receipt).hex(),
+            "events": events_json(receipts.verify(receipt, hashed)),
+        }
+
+    def get_proof(self, params: Raw, client: Client) -> object:
+        """A proof of one statement under the state root of the head.
+
+        Only sealed state has a root: while a leader's block is open, the words are ahead of it.
+        """
+        asked = by_name(params, AskProof)
+        if self._node.is_ahead:
+            raise RpcError(NOT_SEALED, "a block is open; ask a follower, or again in a moment")
+        state = self._chain.state
+        proof = self._proof(asked)
+        return {
+            "height": state.head.height,
+            "hash": "0x" + state.head_hash.hex(),
+            "state_root": "0x" + state.head.state_root.hex(),
+            "proof": "0x" + proof.encode().hex(),
+        }
+
+    def _proof(self, asked: AskProof) -> Proof:
+        memory = self._chain.state.memory
+        if asked.kind == "account":
+            return statements.prove_account(memory, _address(asked.address))
+        if asked.kind == "balance":
+            return statements.prove_balance(memory, _address(asked.address), asked.asset)
+        if asked.kind == "order":
+            return statements.prove_order(memory, asked.market, whole(asked.handle))
+        if asked.kind == "client_order":
+            address = _address(asked.address)
+            return statements.prove_client_order(memory, address, whole(asked.client))
+        if asked.kind == "level" and asked.side in ("buy", "sell"):
+            side = ("buy", "sell").index(asked.side)
+            return statements.prove_level(memory, asked.market, side, asked.price)
+        text = f"kind {asked.kind[:32]!r}: account, balance, order, client_order or level"
+        raise RpcError(INVALID_PARAMS, text)
+
+    def methods(self) -> dict[str, Method]:
+        return {
+            "chain_status": self.status,
+            "chain_getHeader": self.get_header,
+            "chain_getBlock": self.get_block,
+            "chain_getReceipt": self.get_receipt,
+            "chain_getProof": self.get_proof,
+        }
+
+
+def _hash(text: str) -> bytes:
+    return _hex(text, 32, "a hash")
+
+
+def _address(text: str) -> bytes:
+    return _hex(text, 20, "an address")
+
+
+def _hex(text: str, size: int, what: str) -> bytes:
+    try:
+        data = bytes.fromhex(text[2:])
+    except ValueError:
+        data = b""
+    if text[:2] != "0x" or len(data) != size:
+        raise RpcError(INVALID_PARAMS, f"{text[:80]!r} is not {what}: 0x and {2 * size} digits")
+    return data

@@ -1,0 +1,75 @@
+"""What waits to be sent to one client, and the end of a client that does not read.
+
+What lives here: one bounded queue of bytes and its writer. What must never live here: what the
+bytes mean.
+
+Theory. Whoever has something for a client pushes it, without waiting: a feed must not be held up
+by its slowest reader. The writer sends all that has gathered in one call, which is where the
+throughput comes from. A client that leaves more than a mebibyte unread is dropped: by cancelling
+its scope, not by a flag, because its writer is stuck in `send_all` and would never look at a flag.
+Reading from a client stops while half of that waits, so that one who asks and never reads is held
+back before it is dropped.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+UNREAD_BYTES_MAX: Final = 1 << 20
+SEND_S_MAX: Final = 30
+
+
+class Outbox:
+    """`push` from anywhere on the loop; `run` is the one writer."""
+
+    def __init__(self, stream: trio.abc.SendStream, drop: Callable[[], None]) -> None:
+        """`drop` ends the connection at once."""
+        self._stream = stream
+        self._drop = drop
+        self._waiting: list[bytes] = []
+        self._news = trio.Event()
+        self._room = trio.Event()
+        self.size = 0
+        self.is_dropped = False
+        self.is_closing = False
+
+    def push(self, data: bytes) -> None:
+        """Queue bytes; drops the client if it has too many unread."""
+        if self.is_dropped or not data:
+            return
+        self._waiting.append(data)
+        self.size += len(data)
+        self._news.set()
+        if self.size > UNREAD_BYTES_MAX:
+            self.is_dropped = True
+            self._waiting.clear()
+            self._drop()
+
+    def close(self) -> None:
+        """End the connection once what waits is sent."""
+        self.is_closing = True
+        self._news.set()
+
+    async def room(self) -> None:
+        """Return when less than half of the limit waits."""
+        while self.size > UNREAD_BYTES_MAX // 2:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    async def run(self) -> None:
+        """Send what is pushed, until closed. Raises what the stream raises."""
+        while True:
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            if data:
+                with trio.fail_after(SEND_S_MAX):
+                    await self._stream.send_all(data)
+                self.size -= len(data)
+                if self.size <= UNREAD_BYTES_MAX // 2:
+                    self._room.set()
+            elif self.is_closing:
+                return
+            else:
+                self._news = trio.Event()
+                await self._news.wait()

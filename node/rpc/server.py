@@ -1,0 +1,150 @@
+"""The ports: who may connect, how many, how a connection begins and how all of them end.
+
+What lives here: listeners, TLS, limits on connections, stopping. What must never live here: a
+request.
+"""
+
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from node.config import Address
+from node.rpc.client import Client
+from node.rpc.dispatch import Dispatcher
+from node.rpc.http import HttpConnection, Pages, response
+from node.rpc.outbox import Outbox
+from node.rpc.websocket import WebSocketConnection
+
+CONNECTIONS_MAX: Final = 2000
+CONNECTIONS_PER_HOST_MAX: Final = 1200
+HANDSHAKE_S_MAX: Final = 10
+GRACE_S: Final = 2
+BACKLOG: Final = 1024
+
+GONE: Final = (
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    trio.TooSlowError,
+    ssl.SSLError,
+    OSError,
+)
+"""What a client's going away looks like; nobody's fault."""
+
+
+class RpcServer:
+    """One port. `run` serves until `stop`; `port` is known once it is started."""
+
+    def __init__(
+        self,
+        address: Address,
+        dispatcher: Dispatcher,
+        pages: Pages,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._address = address
+        self._dispatcher = dispatcher
+        self._pages = pages
+        self._tls = tls
+        self._hosts: Counter[str] = Counter()
+        self._sockets: set[WebSocketConnection] = set()
+        self._accepting = trio.CancelScope()
+        self._connections = trio.CancelScope()
+        self.port = address.port
+        self.dropped = 0
+        self.refused = 0
+
+    @property
+    def connections(self) -> int:
+        return self._hosts.total()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        host, port = self._address
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        self.port = int(listeners[0].socket.getsockname()[1])
+        with self._connections:
+            async with trio.open_nursery() as nursery:
+                with self._accepting:
+                    task_status.started()
+                    await trio.serve_listeners(self._connection, listeners, handler_nursery=nursery)
+                self._connections.deadline = trio.current_time() + GRACE_S
+
+    def stop(self) -> None:
+        """Accept nobody, say goodbye to everybody, end within two seconds."""
+        self._accepting.cancel()
+        for socket in list(self._sockets):
+            socket.say_goodbye()
+
+    async def _connection(self, stream: trio.SocketStream) -> None:
+        host = str(stream.socket.getpeername()[0])
+        is_full = self.connections >= CONNECTIONS_MAX
+        self._hosts[host] += 1
+        try:
+            if is_full or self._hosts[host] > CONNECTIONS_PER_HOST_MAX:
+                self.refused += 1
+                with trio.move_on_after(1):
+                    await stream.send_all(response(503, b"", closes=True))
+                return
+            await self._serve(await self._secured(stream), host)
+        except* GONE:
+            pass
+        finally:
+            self._hosts[host] -= 1
+            if not self._hosts[host]:
+                del self._hosts[host]
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+
+    async def _secured(self, stream: trio.SocketStream) -> trio.abc.Stream:
+        if self._tls is None:
+            return stream
+        secured = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+        with trio.fail_after(HANDSHAKE_S_MAX):
+            await secured.do_handshake()
+        return secured
+
+    async def _serve(self, stream: trio.abc.Stream, host: str) -> None:
+        async with trio.open_nursery() as nursery:
+            outbox = Outbox(stream, self._dropper(nursery))
+            client = Client(host, None)
+            nursery.start_soon(self._write, outbox, nursery)
+            try:
+                http = HttpConnection(stream, client, outbox, self._dispatcher, self._pages)
+                upgrade = await http.run()
+                if upgrade is not None:
+                    socket = WebSocketConnection(stream, client, outbox, self._dispatcher)
+                    client.notify = socket.notify
+                    self._sockets.add(socket)
+                    nursery.start_soon(self._watch, socket, nursery)
+                    try:
+                        await socket.run(upgrade)
+                    finally:
+                        self._sockets.discard(socket)
+                outbox.close()
+            finally:
+                client.close()
+
+    def _dropper(self, nursery: trio.Nursery) -> Callable[[], None]:
+        def drop() -> None:
+            self.dropped += 1
+            nursery.cancel_scope.cancel()
+
+        return drop
+
+    async def _write(self, outbox: Outbox, nursery: trio.Nursery) -> None:
+        await outbox.run()
+        nursery.cancel_scope.cancel()
+
+    async def _watch(self, socket: WebSocketConnection, nursery: trio.Nursery) -> None:
+        await socket.keep_alive()
+        nursery.cancel_scope.cancel()
+
+
+def tls_context(certificate: str, key: str) -> ssl.SSLContext:
+    """A server's context for PEM files; raises what `ssl` raises for files that do not fit."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    return context

@@ -1,0 +1,123 @@
+"""WebSocket: messages in, messages out, on the Sans-IO protocol of `websockets`.
+
+What lives here: one connection's messages, limits and liveness. What must never live here: RFC 6455
+itself, which the library keeps, or JSON.
+
+Everything that one read brings is handled before anything is sent, and all answers that are ready
+go out in one write; most of the speed is that. A message may have 256 KiB in all its frames (the
+library bounds one frame only) and must be UTF-8. A client that is silent for 40 s, pings included,
+is gone. Compression is off: it costs as much as an order, and would forbid sharing one frame among
+all subscribers of a feed.
+"""
+
+import struct
+from typing import Final
+
+import trio
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from node.rpc.client import Client
+from node.rpc.dispatch import Dispatcher
+from node.rpc.outbox import Outbox
+
+MESSAGE_BYTES_MAX: Final = 256 << 10
+PING_S: Final = 20
+SILENCE_S_MAX: Final = 40
+READ_BYTES: Final = 1 << 16
+CLOSE_GOING_AWAY: Final = 1001
+CLOSE_NOT_UTF8: Final = 1007
+CLOSE_TOO_BIG: Final = 1009
+
+
+def text_frame(text: bytes) -> bytes:
+    """A whole unmasked text message (RFC 6455, 5.2); the same bytes for every subscriber."""
+    size = len(text)
+    if size < 126:
+        return bytes((0x81, size)) + text
+    if size < 65536:
+        return struct.pack(">BBH", 0x81, 126, size) + text
+    return struct.pack(">BBQ", 0x81, 127, size) + text
+
+
+class WebSocketConnection:
+    """One connection from its upgrade request to its end."""
+
+    def __init__(
+        self, stream: trio.abc.Stream, client: Client, outbox: Outbox, dispatcher: Dispatcher
+    ) -> None:
+        self._stream = stream
+        self._client = client
+        self._outbox = outbox
+        self._dispatcher = dispatcher
+        self._protocol = ServerProtocol(max_size=MESSAGE_BYTES_MAX)
+        self._parts: list[bytes] = []
+        self._heard = trio.current_time()
+
+    async def run(self, upgrade: bytes) -> None:
+        """Serve until the client goes or misbehaves."""
+        data = upgrade
+        while True:
+            if data:
+                self._protocol.receive_data(data)
+            else:
+                self._protocol.receive_eof()
+            for event in self._protocol.events_received():
+                if isinstance(event, Request):
+                    self._protocol.send_response(self._protocol.accept(event))
+                elif isinstance(event, Frame):
+                    self._hear(event)
+            self._flush()
+            if not data or self._protocol.state is State.CLOSED or self._protocol.close_expected():
+                return
+            await self._outbox.room()
+            data = bytes(await self._stream.receive_some(READ_BYTES))
+            self._heard = trio.current_time()
+
+    async def keep_alive(self) -> None:
+        """Ping, and return when the client has been silent for too long."""
+        while trio.current_time() - self._heard < SILENCE_S_MAX:
+            await trio.sleep(PING_S)
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_ping(b"")
+                self._flush()
+
+    def notify(self, text: bytes) -> None:
+        """Push a message that is no answer."""
+        self._outbox.push(text_frame(text))
+
+    def say_goodbye(self) -> None:
+        """The server stops."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(CLOSE_GOING_AWAY, "the node is stopping")
+            self._flush()
+
+    def _hear(self, frame: Frame) -> None:
+        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            return  # ping, pong and close: the protocol answered
+        self._parts.append(bytes(frame.data))
+        if sum(map(len, self._parts)) > MESSAGE_BYTES_MAX:
+            self._protocol.fail(CLOSE_TOO_BIG, f"more than {MESSAGE_BYTES_MAX} bytes")
+            return
+        if not frame.fin:
+            return
+        message, self._parts = b"".join(self._parts), []
+        try:
+            message.decode()
+        except UnicodeDecodeError:
+            self._protocol.fail(CLOSE_NOT_UTF8, "not UTF-8")
+            return
+        self._dispatcher.handle(message, self._client, self._reply)
+        after, self._client.after_reply = self._client.after_reply, []
+        for function in after:
+            function()
+
+    def _reply(self, text: bytes) -> None:
+        if text:
+            self._outbox.push(text_frame(text))
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            self._outbox.push(data)
