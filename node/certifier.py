@@ -97,10 +97,10 @@ class Certifier:
 
     async def _certify(self, certificate: Certificate) -> None:
         """A checked certificate: keep it if we have the block."""
-        height, head = certificate.subject.height, self._chain.state.head.height
-        if height > head:
+        height, kept = certificate.subject.height, self._chain.blocks.head().height
+        if height > kept:
             self._early[height] = certificate
-            for old in [known for known in self._early if known <= head - WINDOW_HEIGHTS]:
+            for old in [known for known in self._early if known <= kept - WINDOW_HEIGHTS]:
                 del self._early[old]
             return
         if self._chain.blocks.height_of(certificate.subject.hash) != height:

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Final
 
 import trio
-from p2p.host import open_network
-from p2p.identity import load_or_create_identity
 
 from consensus.genesis import Genesis, parse
 from node.app import Keys, Node, ValidatorKey
@@ -36,6 +34,8 @@ from node.rpc.openrpc import with_discovery
 from node.rpc.server import RpcServer, tls_context
 from node.signer import signs_with
 from node.wire import wire_chain
+from p2p.host import open_network
+from p2p.identity import load_or_create_identity
 from p2p.network import Network
 from p2p.penalties import FileBans
 from p2p.settings import Settings

@@ -25,6 +25,7 @@ BODY_BYTES_MAX: Final = 2 << 20
 HEAD_S_MAX: Final = 5
 BODY_S_MAX: Final = 10
 IDLE_S_MAX: Final = 75
+ANSWER_S_MAX: Final = 30
 REQUESTS_WAITING_MAX: Final = 64
 DRAIN_BYTES_MAX: Final = 4 << 20
 READ_BYTES: Final = 1 << 16
@@ -114,6 +115,18 @@ class HttpConnection:
 
     async def run(self) -> bytes | None:
         """Serve; the bytes of the upgrade request if the client wants a WebSocket."""
+        upgrade = await self._read()
+        with trio.move_on_after(ANSWER_S_MAX):
+            while self._slots:
+                await self._answered()
+        return upgrade
+
+    async def _answered(self) -> None:
+        """Return when an answer has left."""
+        self._room = trio.Event()
+        await self._room.wait()
+
+    async def _read(self) -> bytes | None:
         deadline = trio.current_time() + HEAD_S_MAX
         while not self._ending:
             with trio.move_on_at(deadline) as scope:
@@ -133,8 +146,7 @@ class HttpConnection:
                 return upgrade
             await self._outbox.room()
             while len(self._slots) > REQUESTS_WAITING_MAX:
-                self._room = trio.Event()
-                await self._room.wait()
+                await self._answered()
             wait = BODY_S_MAX if self._in_body else HEAD_S_MAX if self._in_message else IDLE_S_MAX
             deadline = trio.current_time() + wait
         return None

@@ -78,7 +78,11 @@ class RpcServer:
             socket.say_goodbye()
 
     async def _connection(self, stream: trio.SocketStream) -> None:
-        host = str(stream.socket.getpeername()[0])
+        try:
+            host = str(stream.socket.getpeername()[0])
+        except OSError:  # gone already
+            await trio.aclose_forcefully(stream)
+            return
         is_full = self.connections >= CONNECTIONS_MAX
         self._hosts[host] += 1
         try:

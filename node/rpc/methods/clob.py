@@ -162,9 +162,11 @@ class Clob:
 
     def _answered(self, submission: Submission, answer: Answer, events: bool) -> object:
         if answer.number:
-            data = {"command": "0x" + submission.hash.hex()}
+            data: dict[str, object] = {"command": "0x" + submission.hash.hex()}
             if answer.number in (BAD_SIGNATURE, layout.SIGNER):
                 data |= self._recovered(submission)
+            if answer.number == layout.NONCE_USED:
+                data |= self._place(submission)
             return RpcError(answer.number, answer.text, data)
         result: dict[str, object] = {
             "height": answer.height,
@@ -176,6 +178,12 @@ class Clob:
         if events:
             result["events"] = events_json(answer.events)
         return result
+
+    def _place(self, submission: Submission) -> dict[str, int]:
+        """Where the group with this nonce is, if it is sealed: a retry finds its answer."""
+        group = submission.group
+        place = self._node.chain.blocks.find_command(group.account, group.key, group.nonce)
+        return {"height": place.height, "sequence": place.sequence} if place else {}
 
     def _recovered(self, submission: Submission) -> dict[str, str]:
         """What this node saw: so that a wrong signature can be understood."""
