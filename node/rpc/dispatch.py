@@ -14,6 +14,7 @@ errors than `DecodeError`; an id must come back with its own type; wallets leave
 
 import logging
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -74,6 +75,29 @@ class Later:
             done(self._outcome[0])
         else:
             self._done = done
+
+
+class _Calling:
+    """The call of one method: whatever it raises becomes its result. A client's input must not end
+    the server, and no list of exceptions is long enough to promise that."""
+
+    def __init__(self, failure: Callable[[Exception], object]) -> None:
+        self._failure = failure
+        self.result: object = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):
+            self.result = self._failure(error)
+            return True
+        return False
 
 
 Method: TypeAlias = Callable[[msgspec.Raw, Any], object]
@@ -145,10 +169,10 @@ class Dispatcher:
             reply(_error(ident, METHOD_NOT_FOUND, text) if ident else NOTHING)
             return
         self.calls[request.method] = self.calls.get(request.method, 0) + 1
-        try:
-            result = method(request.params, client)
-        except Exception as error:
-            result = self._failure(error)
+        calling = _Calling(self._failure)
+        with calling:
+            calling.result = method(request.params, client)
+        result = calling.result
         if isinstance(result, Later):
             result.then(lambda late: reply(_answer(ident, late)))
         else:
