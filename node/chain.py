@@ -22,8 +22,8 @@ from node.machine import Machine
 from node.sealed_block import SealedBlock
 from node.tape import BlockKept, Certified, Happened, Tape
 from storage.blocks import Blocks
-from storage.database import Batch
 from storage.recovery import Chain as StoredChain
+from storage.states import Flush
 
 LEADER: Final = 0
 """Index of the one fixed leader among the genesis validators."""
@@ -76,7 +76,7 @@ class LiveChain:
         await self.keep(sealed, outcome, flush)
         return outcome
 
-    def note(self, outcome: Outcome) -> Batch | None:
+    def note(self, outcome: Outcome) -> Flush | None:
         """Remember what the block changed; what `keep` has to flush after it, if that is due.
 
         Call it while the state is that of the block's end.
@@ -84,7 +84,7 @@ class LiveChain:
         self._states.note(self.state.memory, outcome.leaves)
         return self._states.take(self.state) if self._states.is_due() else None
 
-    async def keep(self, sealed: SealedBlock, outcome: Outcome, flush: Batch | None) -> None:
+    async def keep(self, sealed: SealedBlock, outcome: Outcome, flush: Flush | None) -> None:
         """Store a block that the state already contains; durable on return."""
         events = outcome.events
         await self._machine.disk(

@@ -24,9 +24,9 @@ from consensus.finality.promises import Record, command_hash
 from consensus.proposal import Opening, Proposal
 from consensus.sealing import Outcome
 from node.exceptions import NodeError
-from storage.database import Batch
 from storage.journal import Journal, Segment
 from storage.journal_records import Command, Open, Seal
+from storage.states import Flush
 
 REPLAY_DIFFERS: Final = 7310
 NO_BLOCK_OPEN: Final = 7311
@@ -122,8 +122,8 @@ class Engine:
         self,
         segments: Iterable[Segment],
         recover: Recover,
-        note: Callable[[Outcome], Batch | None],
-    ) -> list[tuple[Sealed, Batch | None]]:
+        note: Callable[[Outcome], Flush | None],
+    ) -> list[tuple[Sealed, Flush | None]]:
         """Execute what the journal holds above the head again; the last block may stay open.
 
         Returns the sealed blocks, which the database lacks, each with what `note` gave. Raises

@@ -21,8 +21,8 @@ from node.sealed_block import SealedBlock, encode_sealed
 from node.signer import Signer
 from p2p.network import Head, Network
 from p2p.topics import BLOCKS
-from storage.database import Batch
 from storage.journal import Journal
+from storage.states import Flush
 
 WAITING_BLOCKS_MAX: Final = 16
 
@@ -45,12 +45,12 @@ class Publisher:
         self._signer = signer
         self._certifier = certifier
         self._network = network
-        self._send, self._receive = trio.open_memory_channel[tuple[Sealed, Batch | None]](
+        self._send, self._receive = trio.open_memory_channel[tuple[Sealed, Flush | None]](
             WAITING_BLOCKS_MAX
         )
         self._busy = False
 
-    async def publish(self, sealed: Sealed, flush: Batch | None) -> None:
+    async def publish(self, sealed: Sealed, flush: Flush | None) -> None:
         """Queue it; waits when 16 blocks wait already."""
         await self._send.send((sealed, flush))
 
@@ -65,7 +65,7 @@ class Publisher:
         while self._busy or self._receive.statistics().current_buffer_used:
             await trio.sleep(0.01)
 
-    async def out(self, sealed: Sealed, flush: Batch | None) -> None:
+    async def out(self, sealed: Sealed, flush: Flush | None) -> None:
         """Everything that happens to one block."""
         header = sealed.block.header
         subject = Subject(header.height, header.round, sealed.outcome.hash)

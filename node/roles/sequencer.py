@@ -38,8 +38,8 @@ from node.engine import Engine, Executed, Sealed
 from node.machine import Machine
 from node.submission import Answer, Submission, answer_of
 from node.tape import Happened, Tape
-from storage.database import Batch
 from storage.journal import Journal
+from storage.states import Flush
 
 BUSY: Final = 7330
 UNCERTIFIED: Final = 7331
@@ -86,7 +86,7 @@ class Sequencer:
         tape: Tape,
         promiser: bytes,
         recover: Recover,
-        publish: Callable[[Sealed, Batch | None], Awaitable[None]],
+        publish: Callable[[Sealed, Flush | None], Awaitable[None]],
     ) -> None:
         self._chain = chain
         self._engine = engine

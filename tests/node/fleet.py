@@ -136,7 +136,7 @@ class Fleet:
             chain=Chain(self.genesis.chain_id, 1, self.genesis.hash),
             dial=others,
             wall=lambda: machine.now_ms() / 1000,
-            chance=self.world.random.random,
+            chance=self.world.source("node", str(number), "").random,
         )
         key = secret(f"validator {number}")
         voter = ValidatorKey(bls.public_key_of(key), signs_with(key, machine)) if signs else None
