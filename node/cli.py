@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "state": "verify, prove, snapshot, export or import a state",
     "genesis": "check a genesis file",
     "node": "run a leader or a follower",
+    "dev": "run a chain of one node with funded accounts, for trying things out",
     "validator": "make or show a validator's key",
     "db": "check, back up, restore or prune a node's data directory",
     "version": "print versions and whether the core is compiled",

@@ -38,19 +38,26 @@ class ValidatorFile:
     secret: bytes | None
 
 
+def new_validator() -> ValidatorFile:
+    """A new validator key, kept nowhere."""
+    secret = (1 + secrets.randbelow(bls.ORDER - 1)).to_bytes(32, "big")
+    return ValidatorFile(bls.public_key_of(secret), bls.prove_possession(secret), secret)
+
+
 def make_validator(path: Path) -> ValidatorFile:
     """A new validator key in a new file. Raises `NodeError` 7362."""
-    secret = (1 + secrets.randbelow(bls.ORDER - 1)).to_bytes(32, "big")
-    made = ValidatorFile(bls.public_key_of(secret), bls.prove_possession(secret), secret)
-    value = {
-        "kind": KIND,
-        "version": 1,
-        "secret": secret.hex(),
-        "key": made.key.hex(),
-        "proof": made.proof.hex(),
-    }
-    _write_secret(path, json.dumps(value, indent=1) + "\n")
+    made = new_validator()
+    write_validator(path, made)
     return made
+
+
+def write_validator(path: Path, validator: ValidatorFile) -> None:
+    """Into a new file; without its secret, that of a node whose remote signer has it."""
+    value: dict[str, object] = {"kind": KIND, "version": 1}
+    if validator.secret is not None:
+        value["secret"] = validator.secret.hex()
+    value |= {"key": validator.key.hex(), "proof": validator.proof.hex()}
+    _write_secret(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_validator(path: Path) -> ValidatorFile:
@@ -69,10 +76,15 @@ def read_validator(path: Path) -> ValidatorFile:
     return ValidatorFile(key, proof, secret)
 
 
+def new_promiser() -> bytes:
+    """A new secp256k1 secret, kept nowhere."""
+    return (1 + secrets.randbelow(ORDER - 1)).to_bytes(32, "big")
+
+
 def read_or_make_promiser(path: Path) -> bytes:
     """The secp256k1 secret in the file, made if there is none. Raises `NodeError` 7360, 7361."""
     if not path.exists():
-        secret = (1 + secrets.randbelow(ORDER - 1)).to_bytes(32, "big")
+        secret = new_promiser()
         _write_secret(path, secret.hex() + "\n")
         return secret
     try:
