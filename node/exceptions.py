@@ -9,6 +9,7 @@ Numbers 7000 - 7999; each is a named constant beside the code that raises it, li
 | 7100 - 7199 | recorded order flows: obtaining and reading them    |
 | 7200 - 7299 | files of states: snapshots, exports, proofs         |
 | 7300 - 7399 | measuring                                           |
+| 7700 - 7799 | L1: blobs, transactions, contract, clients          |
 | 7800 - 7839 | the client library: connections, answers, proofs    |
 | 7840 - 7869 | wallets: keystores, amounts, what is signed         |
 | 7870 - 7879 | the dev chain                                       |

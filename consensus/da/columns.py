@@ -161,4 +161,3 @@ def _values(kind: int, data: bytes, at: int, count: int, planes: int) -> list[in
         folded = struct_unpack(f"<{count}Q", words)
         return [value >> 1 ^ -(value & 1) for value in folded]
     return list(struct_unpack(f"<{count}q", words))
-
