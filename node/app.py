@@ -24,6 +24,7 @@ from node.chain import LiveChain
 from node.engine import Engine
 from node.exceptions import NodeError
 from node.machine import Machine
+from node.reads import Reads
 from node.roles.follower import Follower
 from node.roles.ingest import Forwarder, Intake
 from node.roles.publisher import Publisher
@@ -100,6 +101,9 @@ class Node:
             self.submits: Submits = self._lead(disk, keys, recover)
         else:
             self.submits = self._follow()
+        told = self._sequencer.when_durable if self._sequencer else _at_once
+        self.reads: Final = Reads(self.chain.lock, told)
+        self._tasks.append(self.reads.run)
 
     @property
     def leads(self) -> bool:
@@ -174,3 +178,8 @@ class Node:
         if self._sequencer is not None:
             await self._sequencer.stop()
             await self._publisher.drained()
+
+
+def _at_once(done: Callable[[], None]) -> None:
+    """A follower tells nothing that another node does not have."""
+    done()

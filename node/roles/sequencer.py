@@ -102,6 +102,7 @@ class Sequencer:
             list[tuple[Waiting, VerifiedGroup | None]]
         ](VERIFIED_BATCHES_MAX)
         self._unsynced: list[Held] = []
+        self._to_tell: list[Callable[[], None]] = []
         self._has_unsynced = trio.Event()
         self._syncing = trio.Lock()
         self._seal_at = math.inf
@@ -124,6 +125,14 @@ class Sequencer:
         except trio.WouldBlock:
             text = f"{INBOX_SUBMISSIONS_MAX} commands wait already; try again in a second"
             done(Answer(BUSY, text))
+
+    def when_durable(self, done: Callable[[], None]) -> None:
+        """Call `done` once all that is executed now is on the disk: at once if it is."""
+        if not self._unsynced and not self._syncing.locked():
+            done()
+            return
+        self._to_tell.append(done)
+        self._has_unsynced.set()
 
     def _refusal(self, group: Group) -> Answer | None:
         """Why the group need not be verified: cheap, and against the state as it is now."""
@@ -277,11 +286,14 @@ class Sequencer:
         """Make what was executed so far durable; then, and only then, promise and tell it."""
         async with self._syncing:
             held, self._unsynced = self._unsynced, []
+            to_tell, self._to_tell = self._to_tell, []
             self._has_unsynced = trio.Event()
             await self._machine.disk(self._journal.sync)
             self._answer([(one.executed, one.waiting) for one in held if one.executed])
             for one in held:
                 self._tape.put(one.happened)
+            for tell in to_tell:
+                tell()
 
     def _answer(self, made: list[tuple[Executed, Waiting | None]]) -> None:
         if not made:

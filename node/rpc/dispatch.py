@@ -14,13 +14,14 @@ errors than `DecodeError`; an id must come back with its own type; wallets leave
 
 import logging
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from consensus.exceptions import ConsensusError
+from node.containment import Contained
 from node.exceptions import NodeError
+from node.reads import Make
 from storage.exceptions import StorageError
 
 PARSE_ERROR: Final = -32700
@@ -29,7 +30,11 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 
+BATCH_FULL: Final = 7389
+
 BATCH_CALLS_MAX: Final = 100
+BATCH_ANSWER_BYTES_MAX: Final = 4 << 20
+"""What a batch has answered when its remaining calls are refused with 7389."""
 NOTHING: Final = b""
 
 Reply: TypeAlias = Callable[[bytes], None]
@@ -55,49 +60,26 @@ class RpcError(Exception):
 
 
 class Later:
-    """A result that is not there yet. Whoever makes it calls `finish` or `fail`, once."""
+    """A result that is not there yet. Whoever makes it calls `finish`, once."""
 
-    __slots__ = ("_done", "_outcome")
+    __slots__ = ("_done", "_make")
 
     def __init__(self) -> None:
-        self._done: Callable[[object], None] | None = None
-        self._outcome: object = None
+        self._done: Callable[[Make], None] | None = None
+        self._make: Make | None = None
 
-    def finish(self, result: object) -> None:
-        """`result` may be an `RpcError`."""
+    def finish(self, make: Make) -> None:
+        """`make` gives the result, or raises as a method may; it is called under the same guard."""
         if self._done is None:
-            self._outcome = (result,)
+            self._make = make
         else:
-            self._done(result)
+            self._done(make)
 
-    def then(self, done: Callable[[object], None]) -> None:
-        if isinstance(self._outcome, tuple):
-            done(self._outcome[0])
+    def then(self, done: Callable[[Make], None]) -> None:
+        if self._make is not None:
+            done(self._make)
         else:
             self._done = done
-
-
-class _Calling:
-    """The call of one method: whatever it raises becomes its result. A client's input must not end
-    the server, and no list of exceptions is long enough to promise that."""
-
-    def __init__(self, failure: Callable[[Exception], object]) -> None:
-        self._failure = failure
-        self.result: object = None
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if isinstance(error, Exception):
-            self.result = self._failure(error)
-            return True
-        return False
 
 
 Method: TypeAlias = Callable[[msgspec.Raw, Any], object]
@@ -129,12 +111,18 @@ class Dispatcher:
         else:
             self._single(message, client, reply)
 
-    def _single(self, message: bytes, client: Any, reply: Reply) -> None:
+    def _single(
+        self, message: bytes, client: Any, reply: Reply, *, is_full: bool = False
+    ) -> None:
         try:
             request = _requests.decode(message)
             ident = _checked_id(request)
         except (msgspec.ValidationError, ValueError, RecursionError) as error:
             reply(_unreadable(message, error))
+            return
+        if is_full:
+            text = f"the answers before this one have {BATCH_ANSWER_BYTES_MAX} bytes; ask it alone"
+            reply(_error(ident, BATCH_FULL, text) if ident else NOTHING)
             return
         self._call(request, ident, client, reply)
 
@@ -149,18 +137,19 @@ class Dispatcher:
             reply(_error(b"null", INVALID_REQUEST, text))
             return
         gathered: list[bytes] = []
-        missing = len(parts)
+        missing, size = len(parts), 0
 
         def gather(answer: bytes) -> None:
-            nonlocal missing
+            nonlocal missing, size
             missing -= 1
+            size += len(answer)
             if answer:
                 gathered.append(answer)
             if not missing:
                 reply(b"[" + b",".join(gathered) + b"]" if gathered else NOTHING)
 
         for part in parts:
-            self._single(bytes(part), client, gather)
+            self._single(bytes(part), client, gather, is_full=size > BATCH_ANSWER_BYTES_MAX)
 
     def _call(self, request: Request, ident: bytes, client: Any, reply: Reply) -> None:
         method = self.methods.get(request.method)
@@ -169,14 +158,26 @@ class Dispatcher:
             reply(_error(ident, METHOD_NOT_FOUND, text) if ident else NOTHING)
             return
         self.calls[request.method] = self.calls.get(request.method, 0) + 1
-        calling = _Calling(self._failure)
-        with calling:
-            calling.result = method(request.params, client)
-        result = calling.result
+
+        made: list[object] = []
+        with Contained(lambda error: made.append(self._failure(error))):
+            made.append(method(request.params, client))
+        result = made[0]
         if isinstance(result, Later):
-            result.then(lambda late: reply(_answer(ident, late)))
+            result.then(lambda make: reply(self._answer(ident, make)))
         else:
-            reply(_answer(ident, result))
+            reply(self._answer(ident, lambda: result))
+
+    def _answer(self, ident: bytes, make: Make) -> bytes:
+        """The answer's bytes. What `make` raises, and what cannot be JSON, is answered too."""
+        made: list[bytes] = []
+
+        def failed(error: Exception) -> None:
+            made.append(_result(ident, self._failure(error)))
+
+        with Contained(failed):
+            made.append(_result(ident, make()))
+        return made[-1]
 
     def _failure(self, error: Exception) -> RpcError:
         """What a caller is told of an exception; ours are counted, and their text stays here."""
@@ -199,7 +200,7 @@ def _checked_id(request: Request) -> bytes:
     return ident
 
 
-def _answer(ident: bytes, result: object) -> bytes:
+def _result(ident: bytes, result: object) -> bytes:
     if not ident:
         return NOTHING
     if isinstance(result, RpcError):

@@ -1,33 +1,31 @@
 """HTTP/1.1 as far as wallets and scrapers need it: POST of JSON-RPC, a few GETs, CORS.
 
-What lives here: one connection's requests, their limits and deadlines, and the hand-over to
-WebSocket. What must never live here: parsing HTTP (httptools does), or JSON.
+What lives here: one connection's requests in order, their deadlines, their answers, and the
+hand-over to WebSocket. What must never live here: parsing (`http_requests.py`), or JSON.
 
-Limits. Head 16 KiB, body 2 MiB; 5 s for a head, 10 s for a body, 75 s of silence between requests.
-Answers are in the order of the requests; of pipelined requests at most 64 wait. `Host` is
-required. CORS is open to every origin: commands authenticate themselves and there are no cookies,
-so a page of another origin can do nothing in a person's name.
+Limits. Head 16 KiB, body 2 MiB; 5 s for a head, 10 s for a body, from their first byte to their
+last; 75 s of silence between requests. Answers are in the order of the requests; of pipelined
+requests at most 64 wait. CORS is open to every origin: commands authenticate themselves and there
+are no cookies, so a page of another origin can do nothing in a person's name.
 """
 
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-import httptools
 import trio
 
 from node.rpc.client import Client
 from node.rpc.dispatch import Dispatcher
+from node.rpc.http_requests import Refusal, Request, Requests
 from node.rpc.outbox import Outbox
 
-HEAD_BYTES_MAX: Final = 16 << 10
-BODY_BYTES_MAX: Final = 2 << 20
 HEAD_S_MAX: Final = 5
 BODY_S_MAX: Final = 10
 IDLE_S_MAX: Final = 75
 ANSWER_S_MAX: Final = 30
 REQUESTS_WAITING_MAX: Final = 64
-DRAIN_BYTES_MAX: Final = 4 << 20
+SLICE_S: Final = 0.005
 READ_BYTES: Final = 1 << 16
 
 CORS: Final = (
@@ -47,6 +45,7 @@ REASONS: Final = {
     503: b"Service Unavailable",
 }
 JSON: Final = b"application/json"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Page(NamedTuple):
@@ -60,29 +59,27 @@ class Page(NamedTuple):
 Pages = Mapping[str, Callable[[], Page]]
 
 
-class Refusal(Exception):
-    """A request that ends the connection with this status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status: Final = status
-
-
-def response(status: int, body: bytes, content_type: bytes = JSON, *, closes: bool) -> bytes:
-    length = b"" if status == 204 else b"Content-Length: %d\r\n" % len(body)
-    closing = b"Connection: close\r\n" if closes else b""
-    head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\n" % (status, REASONS[status], content_type)
-    return b"".join((head, length, CORS, closing, b"\r\n", body))
+def response(
+    status: int, body: bytes, content_type: bytes = JSON, *, closes: bool, is_head: bool = False
+) -> bytes:
+    """A whole response; to HEAD without its body."""
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS[status])]
+    if status != 204:
+        lines.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (content_type, len(body)))
+    if status == 405:
+        lines.append(b"Allow: GET, HEAD, OPTIONS, POST\r\n")
+    if closes:
+        lines.append(b"Connection: close\r\n")
+    return b"".join((*lines, CORS, b"\r\n", b"" if is_head else body))
 
 
 class Slot:
     """The place of one answer among those of earlier requests."""
 
-    __slots__ = ("answer", "closes")
+    __slots__ = ("answer",)
 
-    def __init__(self, closes: bool) -> None:
-        self.answer: bytes | None = None
-        self.closes = closes
+    def __init__(self, answer: bytes | None = None) -> None:
+        self.answer = answer
 
 
 class HttpConnection:
@@ -101,159 +98,124 @@ class HttpConnection:
         self._outbox = outbox
         self._dispatcher = dispatcher
         self._pages = pages
-        self._parser = httptools.HttpRequestParser(self)
+        self._requests = Requests()
         self._slots: deque[Slot] = deque()
-        self._room = trio.Event()
-        self._raw = bytearray()  # of the head being read, for an upgrade
-        self._in_body = False
-        self._in_message = False
-        self._ending = False
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
-        self._size = 0
+        self._sent = trio.Event()
+        self._is_ending = False
+        self._reading = trio.CancelScope()
 
     async def run(self) -> bytes | None:
-        """Serve; the bytes of the upgrade request if the client wants a WebSocket."""
+        """Serve; what the client sent from its upgrade request on, if it wants a WebSocket."""
         upgrade = await self._read()
         with trio.move_on_after(ANSWER_S_MAX):
             while self._slots:
                 await self._answered()
-        return upgrade
+            return upgrade
+        return None
 
-    async def _answered(self) -> None:
-        """Return when an answer has left."""
-        self._room = trio.Event()
-        await self._room.wait()
+    def finish(self) -> None:
+        """Take no more requests; the answers that are due still go out."""
+        self._is_ending = True
+        if not self._requests.has_begun:
+            self._reading.cancel()
 
     async def _read(self) -> bytes | None:
-        deadline = trio.current_time() + HEAD_S_MAX
-        while not self._ending:
-            with trio.move_on_at(deadline) as scope:
+        requests, phase, deadline = self._requests, (0, True), trio.current_time() + HEAD_S_MAX
+        while not self._is_ending:
+            with trio.CancelScope(deadline=deadline) as self._reading:
                 data = await self._stream.receive_some(READ_BYTES)
-            if scope.cancelled_caught:
-                if self._in_message:
-                    await self._refuse(408)
+            if self._reading.cancelled_caught:
+                if requests.has_begun and not self._is_ending:
+                    self._refuse(408)
                 return None
             if not data:
                 return None
             try:
-                upgrade = self._feed(bytes(data))
+                done, upgrade = requests.feed(data)
             except Refusal as refusal:
-                await self._refuse(refusal.status)
+                await self._serve_all(requests.rest())
+                self._refuse(refusal.status)
                 return None
+            await self._serve_all(done)
             if upgrade is not None:
                 return upgrade
-            await self._outbox.room()
+            if requests.expects:
+                requests.expects = False
+                self._outbox.push(CONTINUE)
+            before = trio.current_time()
+            if self._outbox.is_full:
+                await self._outbox.room()
             while len(self._slots) > REQUESTS_WAITING_MAX:
                 await self._answered()
-            wait = BODY_S_MAX if self._in_body else HEAD_S_MAX if self._in_message else IDLE_S_MAX
-            deadline = trio.current_time() + wait
+            now = trio.current_time()
+            if phase == (requests.begun, requests.in_body) and requests.has_begun:
+                deadline += now - before  # it is we who held it up
+            else:
+                phase, deadline = (requests.begun, requests.in_body), now + self._patience()
         return None
 
-    def _feed(self, data: bytes) -> bytes | None:
-        """Parse a piece; the upgrade request's bytes if it ends one."""
-        if not self._in_body:
-            self._raw += data
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            return bytes(self._raw)
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            raise (cause if isinstance(cause, Refusal) else Refusal(400)) from error
-        except httptools.HttpParserError as error:
-            raise Refusal(400) from error
-        if self._in_message and not self._in_body and len(self._raw) > HEAD_BYTES_MAX:
-            raise Refusal(431)
-        return None
-
-    # -- called by the parser -----------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        self._in_message, self._in_body = True, False
-        self._url, self._headers, self._body, self._size = b"", {}, [], 0
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-        if len(self._url) > HEAD_BYTES_MAX:
-            raise Refusal(431)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
-
-    def on_headers_complete(self) -> None:
-        if b"host" not in self._headers:
-            raise Refusal(400)
-        length = self._headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            raise Refusal(413 if length.isdigit() else 400)
-        self._in_body = True
-        if not self._parser.should_upgrade():
-            self._raw.clear()
-        if self._headers.get(b"expect", b"").lower() == b"100-continue":
-            self._outbox.push(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size > BODY_BYTES_MAX:
-            raise Refusal(413)
-        self._body.append(piece)
-
-    def on_message_complete(self) -> None:
-        self._in_message = self._in_body = False
-        if self._parser.should_upgrade():
-            return
-        slot = Slot(closes=not self._parser.should_keep_alive())
-        self._ending = slot.closes
-        self._slots.append(slot)
-        self._serve(self._parser.get_method(), slot)
+    def _patience(self) -> float:
+        if not self._requests.has_begun:
+            return IDLE_S_MAX
+        return BODY_S_MAX if self._requests.in_body else HEAD_S_MAX
 
     # -- answers ------------------------------------------------------------------------------
 
-    def _serve(self, method: bytes, slot: Slot) -> None:
-        path = self._url.partition(b"?")[0].decode("latin-1")
-        if method == b"OPTIONS":
-            self._answer(slot, 204, b"")
-        elif method == b"POST" and path == "/":
-            kind = self._headers.get(b"content-type", JSON).lower()
-            if not kind.startswith((JSON, b"text/plain")):
-                self._answer(slot, 415, b"")
+    async def _serve_all(self, requests: list[Request]) -> None:
+        """Serve in order; the loop gets its turn every 5 ms."""
+        slice_end = trio.current_time() + SLICE_S
+        for request in requests:
+            self._serve(request)
+            if request.closes:
+                self._is_ending = True
                 return
-            message = b"".join(self._body)
-            self._dispatcher.handle(message, self._client, lambda text: self._rpc(slot, text))
-        elif method in (b"GET", b"HEAD"):
-            make = self._pages.get(path)
-            page = make() if make else Page(b"text/plain", b"not found\n", 404)
-            body = page.body if method == b"GET" else b""
-            self._answer(slot, page.status, body, page.content_type)
-        else:
-            self._answer(slot, 405, b"")
+            if trio.current_time() > slice_end:
+                await trio.lowlevel.checkpoint()
+                slice_end = trio.current_time() + SLICE_S
 
-    def _rpc(self, slot: Slot, text: bytes) -> None:
-        self._answer(slot, 200 if text else 204, text)
+    def _serve(self, request: Request) -> None:
+        slot = Slot()
+        self._slots.append(slot)
+        page = self._pages.get(request.path)
+        if request.method == b"OPTIONS":
+            self._answer(slot, request, 204)
+        elif request.method == b"POST" and request.path == "/":
+            if not request.is_json():
+                self._answer(slot, request, 415)
+                return
+            self._dispatcher.handle(
+                request.body,
+                self._client,
+                lambda text: self._answer(slot, request, 200 if text else 204, text),
+            )
+        elif page is None and request.path != "/":
+            self._answer(slot, request, 404, b"not found\n", b"text/plain")
+        elif page is not None and request.method in (b"GET", b"HEAD"):
+            made = page()
+            self._answer(slot, request, made.status, made.body, made.content_type)
+        else:
+            self._answer(slot, request, 405)
 
     def _answer(
-        self, slot: Slot, status: int, body: bytes, content_type: bytes = JSON
+        self, slot: Slot, request: Request, status: int, body: bytes = b"", kind: bytes = JSON
     ) -> None:
-        """Fill the slot, then send what is complete from the front."""
-        slot.answer = response(status, body, content_type, closes=slot.closes)
+        is_head = request.method == b"HEAD"
+        slot.answer = response(status, body, kind, closes=request.closes, is_head=is_head)
+        self._send_ready()
+
+    def _refuse(self, status: int) -> None:
+        """The last answer, behind those of earlier requests."""
+        self._is_ending = True
+        self._slots.append(Slot(response(status, b"", closes=True)))
+        self._send_ready()
+
+    def _send_ready(self) -> None:
+        """Send what is complete from the front."""
         while self._slots and self._slots[0].answer is not None:
-            self._outbox.push(self._slots[0].answer)
-            if self._slots.popleft().closes:
-                self._outbox.close()
-        self._room.set()
+            self._outbox.push(self._slots.popleft().answer or b"")
+        self._sent.set()
 
-    async def _refuse(self, status: int) -> None:
-        """Answer, then read on for a moment: a reset would take the answer away unread."""
-        self._outbox.push(response(status, b"", closes=True))
-        self._outbox.close()
-        read = 0
-        with trio.move_on_after(2):
-            while read < DRAIN_BYTES_MAX:
-                data = await self._stream.receive_some(READ_BYTES)
-                if not data:
-                    return
-                read += len(data)
-
-
+    async def _answered(self) -> None:
+        """Return when an answer has left."""
+        self._sent = trio.Event()
+        await self._sent.wait()

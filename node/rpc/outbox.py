@@ -5,10 +5,11 @@ bytes mean.
 
 Theory. Whoever has something for a client pushes it, without waiting: a feed must not be held up
 by its slowest reader. The writer sends all that has gathered in one call, which is where the
-throughput comes from. A client that leaves more than a mebibyte unread is dropped: by cancelling
-its scope, not by a flag, because its writer is stuck in `send_all` and would never look at a flag.
-Reading from a client stops while half of that waits, so that one who asks and never reads is held
-back before it is dropped.
+throughput comes from. A client that has left more than a mebibyte unread when the next piece comes
+is dropped: what waits is replaced by a last word, and a second later its scope ends, because its
+writer may be stuck in `send_all` and would never look at a flag. One answer may be larger than the
+limit; a client that asks for one and reads it gets all of it. Reading from a client stops while
+half of the limit waits, so that one who asks and never reads is held back before it is dropped.
 """
 
 from collections.abc import Callable
@@ -21,39 +22,48 @@ SEND_S_MAX: Final = 30
 
 
 class Outbox:
-    """`push` from anywhere on the loop; `run` is the one writer."""
+    """`push` from anywhere on the loop; `run` is the one writer. `last_word` goes to a client that
+    is dropped, if it reads at all."""
 
     def __init__(self, stream: trio.abc.SendStream, drop: Callable[[], None]) -> None:
-        """`drop` ends the connection at once."""
+        """`drop` ends the connection in a moment, whatever the writer does."""
         self._stream = stream
         self._drop = drop
         self._waiting: list[bytes] = []
         self._news = trio.Event()
         self._room = trio.Event()
+        self.last_word = b""
         self.size = 0
         self.is_dropped = False
         self.is_closing = False
 
     def push(self, data: bytes) -> None:
         """Queue bytes; drops the client if it has too many unread."""
-        if self.is_dropped or not data:
+        if self.is_dropped or self.is_closing or not data:
+            return
+        if self.size > UNREAD_BYTES_MAX:
+            self.is_dropped = True
+            self._waiting = [self.last_word] if self.last_word else []
+            self._drop()
+            self.close()
             return
         self._waiting.append(data)
         self.size += len(data)
         self._news.set()
-        if self.size > UNREAD_BYTES_MAX:
-            self.is_dropped = True
-            self._waiting.clear()
-            self._drop()
 
     def close(self) -> None:
-        """End the connection once what waits is sent."""
+        """End the writer once what waits is sent; nothing can be pushed any more."""
         self.is_closing = True
         self._news.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether half of the limit waits: whose answers these are may not ask more."""
+        return self.size > UNREAD_BYTES_MAX // 2
+
     async def room(self) -> None:
         """Return when less than half of the limit waits."""
-        while self.size > UNREAD_BYTES_MAX // 2:
+        while self.is_full:
             self._room = trio.Event()
             await self._room.wait()
 
@@ -66,7 +76,7 @@ class Outbox:
                 with trio.fail_after(SEND_S_MAX):
                     await self._stream.send_all(data)
                 self.size -= len(data)
-                if self.size <= UNREAD_BYTES_MAX // 2:
+                if not self.is_full:
                     self._room.set()
             elif self.is_closing:
                 return

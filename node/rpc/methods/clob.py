@@ -112,7 +112,7 @@ class Clob:
         later = Later()
 
         def done(answer: Answer) -> None:
-            later.finish(self._answered(submission, answer, command.events))
+            later.finish(lambda: self._answered(submission, answer, command.events))
 
         self._node.submits.submit_then(submission, done)
         return later
@@ -123,21 +123,20 @@ class Clob:
         if not 0 < len(batch) <= BATCH_COMMANDS_MAX:
             raise RpcError(TOO_MANY, f"{len(batch)} commands: give 1 to {BATCH_COMMANDS_MAX}")
         submissions = [self.submission(command) for command in batch]
-        answers: list[object] = [None] * len(batch)
-        missing = len(batch)
+        answers: dict[int, Answer] = {}
         later = Later()
+
+        def told() -> object:
+            return [
+                _in_batch(self._answered(submission, answers[n], command.events))
+                for n, (submission, command) in enumerate(zip(submissions, batch, strict=True))
+            ]
 
         def one(n: int) -> Callable[[Answer], None]:
             def done(answer: Answer) -> None:
-                nonlocal missing
-                missing -= 1
-                found = self._answered(submissions[n], answer, batch[n].events)
-                if isinstance(found, RpcError):
-                    error = {"code": found.code, "message": found.message, "data": found.data}
-                    found = {"error": error}
-                answers[n] = found
-                if not missing:
-                    later.finish(answers)
+                answers[n] = answer
+                if len(answers) == len(batch):
+                    later.finish(told)
 
             return done
 
@@ -438,7 +437,7 @@ class Clob:
             end = channel.listen(lambda body: notify(notification(name, body)), resume)
             client.subscriptions[name] = end
 
-        later.finish(name)
+        later.finish(lambda: name)
         client.after_reply.append(start)
         return later
 
@@ -486,6 +485,13 @@ class Clob:
             "clob_subscribe": self.subscribe,
             "clob_unsubscribe": self.unsubscribe,
         }
+
+
+def _in_batch(result: object) -> object:
+    """A refusal as an item of a list, where it cannot be an error."""
+    if isinstance(result, RpcError):
+        return {"error": {"code": result.code, "message": result.message, "data": result.data}}
+    return result
 
 
 def _fees(word: int) -> dict[str, int]:

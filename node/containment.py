@@ -1,0 +1,34 @@
+"""Whatever a piece of work raises, kept inside it.
+
+What lives here: one context manager. What must never live here: an opinion about the error; whoever
+contains it says what becomes of it.
+
+A client's input must not end the server, and no list of exceptions is long enough to promise that.
+Cancellation is no `Exception` and passes.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+
+
+class Contained:
+    """`with Contained(failed): ...`: an `Exception` inside is given to `failed` and ends there."""
+
+    __slots__ = ("_failed",)
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):
+            self._failed(error)
+            return True
+        return False
