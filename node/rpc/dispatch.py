@@ -106,7 +106,9 @@ class Dispatcher:
 
         Never raises.
         """
-        if message.lstrip()[:1] == b"[":
+        if not is_utf8(message):
+            reply(_error(b"null", PARSE_ERROR, "not UTF-8"))
+        elif message.lstrip()[:1] == b"[":
             self._batch(message, client, reply)
         else:
             self._single(message, client, reply)
@@ -190,6 +192,17 @@ class Dispatcher:
         self.failures += 1
         log.error("a method failed", exc_info=error)
         return RpcError(INTERNAL_ERROR, "the node failed on this call; it is in its log")
+
+
+def is_utf8(message: bytes) -> bool:
+    """The parser looks at the strings that it decodes only."""
+    if message.isascii():
+        return True
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _checked_id(request: Request) -> bytes:

@@ -21,7 +21,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from node.rpc.client import Client
-from node.rpc.dispatch import Dispatcher
+from node.rpc.dispatch import Dispatcher, is_utf8
 from node.rpc.outbox import Outbox
 
 MESSAGE_BYTES_MAX: Final = 256 << 10
@@ -130,9 +130,7 @@ class WebSocketConnection:
             if not frame.fin:
                 return
             message, self._parts, self._size = b"".join(self._parts), [], 0
-        try:
-            message.decode()
-        except UnicodeDecodeError:
+        if not is_utf8(message):
             self._fail(CLOSE_NOT_UTF8, "not UTF-8")
             return
         self._dispatcher.handle(message, self._client, self._reply)

@@ -7,7 +7,7 @@ clients. What must never live here: an expectation.
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import trio
@@ -164,9 +164,10 @@ class Socket:
         assert self.protocol.state.name == "OPEN", self.protocol.handshake_exc
 
     async def flush(self) -> None:
-        for data in self.protocol.data_to_send():
-            if data:
-                await self.stream.send_all(data)
+        with suppress(trio.BrokenResourceError):
+            for data in self.protocol.data_to_send():
+                if data:
+                    await self.stream.send_all(data)
 
     async def read(self) -> None:
         try:

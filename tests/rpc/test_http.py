@@ -126,7 +126,8 @@ BAD_REQUESTS = {
     "a zero in a header": b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
     "TLS to a plain port": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "an upgrade to h2c": b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    "an upgrade to h2c": b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+    b"Upgrade: h2c\r\n\r\n",
     "noise": bytes(range(256)),
 }
 
@@ -166,15 +167,18 @@ async def test_a_refusal_waits_for_the_answers_before_it() -> None:
 
 async def test_of_pipelined_requests_only_so_many_wait() -> None:
     methods = Methods()
-    async with serving(methods.named()) as on, http(on) as client:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.send, request(call("later")) * 20_000)
-            for _ in range(200):
-                await trio.sleep(0.002)
-            limit = http_module.REQUESTS_WAITING_MAX
-            per_read = http_module.READ_BYTES // len(request(call("later"))) + 1
-            assert limit < len(methods.kept) <= limit + per_read
-            nursery.cancel_scope.cancel()
+    limit = http_module.REQUESTS_WAITING_MAX
+    per_read = http_module.READ_BYTES // len(request(call("later"))) + 1
+    async with (
+        serving(methods.named()) as on,
+        http(on) as client,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(client.send, request(call("later")) * 20_000)
+        for _ in range(200):
+            await trio.sleep(0.002)
+        assert limit < len(methods.kept) <= limit + per_read
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_page_of_any_origin_may_ask() -> None:
@@ -230,7 +234,7 @@ async def test_connection_close_is_obeyed_and_what_follows_is_ignored() -> None:
         last = request(call("echo", ["last"]), "Connection: close")
         await client.send(request(call("echo")) + last + request(call("echo")))
         assert (await client.answer())[0] == 200
-        status, headers, body = await client.answer()
+        _, headers, body = await client.answer()
         assert json.loads(body)["result"] == ["last"]
         assert headers["connection"] == "close"
         assert await client.is_closed()
