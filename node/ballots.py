@@ -1,69 +1,71 @@
 """Votes as they come in, until a quorum makes them a certificate.
 
 What lives here: which votes are worth verifying, and the count. What must never live here: the
-network, or the decision to vote.
+network, a thread, or the decision to vote.
 
-Theory. Heights that matter are few: above the last certified one and not far above our head. In
-that window every validator has one place per height and round; a second vote of the same validator
-for another hash is proof of its fault, kept and reported. So memory is bounded by the window and
-the size of the set, whoever sends what.
+Theory. A certificate certifies everything below it, and validators repeat the vote for their head.
+So the heights that matter are few: above the last certified one, and within a window around our own
+head. The window follows the head and not the certified height: after a partition the head may be
+thousands of blocks above that, and nobody repeats votes so old. In the window every validator has
+one place per height and round; a second vote of the same validator for another hash is proof of its
+fault, kept and reported. So memory is bounded by the window and the size of the set, whoever sends
+what.
 """
 
 from typing import Final
 
 from consensus.exceptions import InvalidVote
 from consensus.finality.validators import ValidatorSet
-from consensus.finality.votes import Certificate, Subject, Vote, certify, check_vote
+from consensus.finality.votes import Vote
 
-OUTSIDE_WINDOW: Final = 7340
 EQUIVOCATION: Final = 7341
 WINDOW_HEIGHTS: Final = 64
+"""On each side of our head."""
 ROUNDS_MAX: Final = 4
 
 
 class Ballots:
-    """Votes by height and round. `floor` is the last certified height."""
+    """Votes by height and round. `floor` is the last certified height, `head` our highest block."""
 
-    def __init__(self, genesis_hash: bytes, validators: ValidatorSet, floor: int) -> None:
-        self._genesis_hash = genesis_hash
+    def __init__(self, validators: ValidatorSet, floor: int, head: int) -> None:
         self._validators = validators
         self.floor = floor
+        self.head = head
         self._votes: dict[tuple[int, int], dict[int, Vote]] = {}
         self.faults: list[tuple[Vote, Vote]] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self._votes.values()))
 
     def is_wanted(self, vote: Vote) -> bool:
         """Whether the vote could still change anything; cheap."""
         place = (vote.subject.height, vote.subject.round)
         known = self._votes.get(place, {}).get(vote.validator)
-        in_window = self.floor < vote.subject.height <= self.floor + WINDOW_HEIGHTS
-        return in_window and vote.subject.round < ROUNDS_MAX and known != vote
+        top = max(self.floor, self.head) + WINDOW_HEIGHTS
+        return self._lowest < place[0] <= top and place[1] < ROUNDS_MAX and known != vote
 
-    def add(self, vote: Vote) -> Certificate | None:
-        """Verify and count; the certificate if this vote completes one.
+    @property
+    def _lowest(self) -> int:
+        return max(self.floor, self.head - WINDOW_HEIGHTS)
 
-        Raises `InvalidVote` 45xx or `InvalidSignature` for a vote that does not hold, and
-        `InvalidVote` 7341 for a validator's second vote for another block, which is kept in
+    def add(self, vote: Vote) -> list[Vote]:
+        """Count a vote that was wanted and verified; a quorum's votes if it completes one, else [].
+
+        Raises `InvalidVote` 7341 for a validator's second vote for another block, which is kept in
         `faults`.
         """
-        check_vote(self._genesis_hash, self._validators, vote)
         place = self._votes.setdefault((vote.subject.height, vote.subject.round), {})
         first = place.setdefault(vote.validator, vote)
-        if first != vote:
+        if first.subject != vote.subject:
             if len(self.faults) < len(self._validators):
                 self.faults.append((first, vote))
             text = f"validator {vote.validator} voted for two blocks at {vote.subject.height}"
             raise InvalidVote(EQUIVOCATION, f"{text}; keep both votes as proof")
-        return self._complete(vote.subject)
+        votes = [one for one in place.values() if one.subject == vote.subject]
+        return votes if len(votes) >= self._validators.quorum else []
 
-    def _complete(self, subject: Subject) -> Certificate | None:
-        place = self._votes[subject.height, subject.round]
-        votes = [vote for vote in place.values() if vote.subject == subject]
-        if len(votes) < self._validators.quorum:
-            return None
-        return certify(self._validators, votes)
-
-    def certified(self, height: int) -> None:
-        """Forget everything up to this height."""
-        self.floor = max(self.floor, height)
-        for place in [place for place in self._votes if place[0] <= self.floor]:
+    def move(self, floor: int, head: int) -> None:
+        """Forget what can no longer matter."""
+        self.floor, self.head = max(self.floor, floor), max(self.head, head)
+        for place in [place for place in self._votes if place[0] <= self._lowest]:
             del self._votes[place]

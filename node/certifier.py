@@ -15,7 +15,15 @@ from typing import Final
 import trio
 
 from consensus.exceptions import ConsensusError
-from consensus.finality.votes import Certificate, Subject, Vote, decode_vote, encode_vote
+from consensus.finality.votes import (
+    Certificate,
+    Subject,
+    Vote,
+    certify,
+    check_vote,
+    decode_vote,
+    encode_vote,
+)
 from node.ballots import EQUIVOCATION, WINDOW_HEIGHTS, Ballots
 from node.chain import LiveChain
 from node.machine import Machine
@@ -38,7 +46,7 @@ class Certifier:
         self._machine = machine
         self._signer = signer
         self._network = network
-        self._ballots = Ballots(chain.genesis.hash, chain.validators, chain.certified)
+        self._ballots = Ballots(chain.validators, chain.certified, chain.state.head.height)
         self._early: dict[int, Certificate] = {}
         self._last: Vote | None = None
         self._inbox = None
@@ -51,7 +59,12 @@ class Certifier:
             vote = decode_vote(data)
         except ConsensusError:
             return Verdict.OFFENCE
-        return Verdict.ACCEPT if self._ballots.is_wanted(vote) else Verdict.IGNORE
+        return Verdict.ACCEPT if self._is_wanted(vote) else Verdict.IGNORE
+
+    def _is_wanted(self, vote: Vote) -> bool:
+        """Blocks fetched by range bring certificates of their own, so ask the chain."""
+        self._ballots.move(self._chain.certified, self._chain.state.head.height)
+        return self._ballots.is_wanted(vote)
 
     async def run(self) -> None:
         """Count what comes in, repeat what is not heard. Nothing to do without a network."""
@@ -78,8 +91,11 @@ class Certifier:
     async def vote_for(self, subject: Subject) -> None:
         """Vote for a block that this node replayed and kept, if it is a validator's."""
         early = self._early.pop(subject.height, None)
+        self._early = {h: one for h, one in self._early.items() if h > subject.height}
         if early is not None:
             await self._certify(early)
+            if early.subject != subject:
+                return
         if self._signer is None:
             return
         vote = await self._signer.vote(subject)
@@ -89,19 +105,28 @@ class Certifier:
         await self._count(vote)
 
     async def _count(self, vote: Vote) -> None:
-        if not self._ballots.is_wanted(vote):
+        """Only the arithmetic is in threads: two votes are counted one after the other."""
+        if not self._is_wanted(vote):
             return
-        certificate = await self._machine.compute(lambda: self._ballots.add(vote))
-        if certificate is not None:
-            await self._certify(certificate)
+        chain = self._chain
+        await self._machine.compute(
+            lambda: check_vote(chain.genesis.hash, chain.validators, vote)
+        )
+        if not self._is_wanted(vote):  # it came twice, or a quorum meanwhile
+            return
+        votes = self._ballots.add(vote)
+        if votes:
+            await self._certify(
+                await self._machine.compute(lambda: certify(chain.validators, votes))
+            )
 
     async def _certify(self, certificate: Certificate) -> None:
         """A checked certificate: keep it if we have the block."""
         height, kept = certificate.subject.height, self._chain.blocks.head().height
         if height > kept:
             self._early[height] = certificate
-            for old in [known for known in self._early if known <= kept - WINDOW_HEIGHTS]:
-                del self._early[old]
+            while len(self._early) > WINDOW_HEIGHTS:
+                del self._early[min(self._early)]
             return
         if self._chain.blocks.height_of(certificate.subject.hash) != height:
             self._chain.alarm(
@@ -110,4 +135,3 @@ class Certifier:
             )
             return
         await self._chain.certify(certificate)
-        self._ballots.certified(height)

@@ -71,9 +71,7 @@ class LiveChain:
                 lambda: apply_block(self.state, sealed.block, self._recover)
             )
             flush = self.note(outcome)
-        header = sealed.block.header
-        self.tape.put(Happened(header.height, header.time, outcome.events))
-        await self.keep(sealed, outcome, flush)
+        await self.keep(sealed, outcome, flush, is_told=False)
         return outcome
 
     def note(self, outcome: Outcome) -> Flush | None:
@@ -84,12 +82,19 @@ class LiveChain:
         self._states.note(self.state.memory, outcome.leaves)
         return self._states.take(self.state) if self._states.is_due() else None
 
-    async def keep(self, sealed: SealedBlock, outcome: Outcome, flush: Flush | None) -> None:
-        """Store a block that the state already contains; durable on return."""
-        events = outcome.events
+    async def keep(
+        self, sealed: SealedBlock, outcome: Outcome, flush: Flush | None, *, is_told: bool = True
+    ) -> None:
+        """Store a block that the state already contains; durable on return.
+
+        `is_told`: its events are on the tape, because a journal made them durable before.
+        """
+        header, events = sealed.block.header, outcome.events
         await self._machine.disk(
             lambda: self.blocks.append(sealed.block, events, sealed.certificate, sealed.seal)
         )
+        if not is_told:
+            self.tape.put(Happened(header.height, header.time, events))
         self.tape.put(BlockKept(sealed.block, outcome.hash))
         if flush is not None:
             await self._machine.disk(lambda: self._states.write(flush))

@@ -107,10 +107,10 @@ class Journal:
         segment.running = running(segment.running, kind, payload)
         with self._lock:
             self._waiting.append(encode(kind, payload, self._seed))
-        if isinstance(record, Open):
-            segment.open = record
-        elif isinstance(record, Seal):
-            segment.seal = record
+            if isinstance(record, Open):
+                segment.open = record
+            elif isinstance(record, Seal):
+                segment.seal = record
         return segment.running
 
     def sync(self) -> None:
@@ -119,10 +119,11 @@ class Journal:
         self._check_running()
         with self._lock:
             group, self._waiting = b"".join(self._waiting), []
+            is_sealed = self._current.seal is not None  # a later Seal is not in this group
         try:
             if group:
                 self._write(group)
-            if self._current.seal is not None:
+            if is_sealed:
                 self._rotate()
         except BaseException:
             self._is_stopped = True

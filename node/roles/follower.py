@@ -13,6 +13,7 @@ hash and the rule, does not vote, raises an alarm and stays where it is, serving
 fault of our own core stops the node.
 """
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, NamedTuple
@@ -34,6 +35,7 @@ WINDOW_BLOCKS: Final = 64
 PATIENCE_S: Final = 0.5
 """How long the next block may be missing before it is asked for."""
 RANGE_BLOCKS: Final = 64
+BREACHES_MAX: Final = 64
 
 
 class Breach(NamedTuple):
@@ -57,6 +59,7 @@ class Follower:
         self._network = network
         self._waiting: dict[int, SealedBlock] = {}
         self._news = trio.Event()
+        self._moved_at = -math.inf  # when the head moved, or was asked for, last
         self.breaches: dict[bytes, Breach] = {}
         network.validate(BLOCKS, self._judge)
         self._inbox = network.subscribe(BLOCKS)
@@ -92,6 +95,7 @@ class Follower:
         head = self._chain.state.head.height
         if head < height <= head + WINDOW_BLOCKS:
             self._waiting.setdefault(height, sealed)
+        if height == head + 1:
             self._news.set()
 
     async def _advance(self) -> None:
@@ -103,10 +107,10 @@ class Follower:
                 await self._apply(sealed)
                 continue
             self._news = trio.Event()
-            with trio.move_on_after(PATIENCE_S) as patience:
+            with trio.move_on_at(self._moved_at + PATIENCE_S) as patience:
                 await self._news.wait()
-            if patience.cancelled_caught:
-                await self._catch_up()
+            if patience.cancelled_caught and not await self._catch_up():
+                self._moved_at = trio.current_time()
 
     def _announce(self) -> None:
         state = self._chain.state
@@ -122,18 +126,25 @@ class Follower:
         except ConsensusError as error:
             breach = Breach(subject.height, subject.hash, error.number, error.text)
             self.breaches[subject.hash] = breach
+            if len(self.breaches) > BREACHES_MAX:
+                del self.breaches[next(iter(self.breaches))]
             self._chain.alarm(
                 f"the leader sealed block {subject.height} ({subject.hash.hex()}), which breaks "
                 f"rule {error.number}: {error.text}; not voted for"
             )
             return False
+        self._moved_at = trio.current_time()
         self._waiting = {h: one for h, one in self._waiting.items() if h > subject.height}
         await self._certifier.vote_for(subject)
         return True
 
-    async def _catch_up(self) -> None:
-        """Ask the peers that are ahead of us, the furthest first, for the blocks that follow."""
-        ours = self._chain.state.head.height
+    async def _catch_up(self) -> bool:
+        """Ask the peers that are ahead of us, the furthest first, for the blocks that follow.
+
+        A status is seconds old. A block that waits for one below it says more: then ask everybody.
+        True if that brought us on, so that there may be more.
+        """
+        ours = -1 if self._waiting else self._chain.state.head.height
         ahead = [
             (facts.head.height, facts.peer)
             for facts in self._network.peers()
@@ -141,7 +152,8 @@ class Follower:
         ]
         for _, peer in sorted(ahead, reverse=True):
             if await self._ask(peer):
-                return
+                return True
+        return False
 
     async def _ask(self, peer: str) -> bool:
         """Apply a range of blocks of one peer; whether it brought us on."""
@@ -152,10 +164,12 @@ class Follower:
             async with aclosing(self._blocks_of(peer, request)) as blocks:
                 async for sealed in blocks:
                     if sealed.block.header.height != self._chain.state.head.height + 1:
-                        break  # gossip was faster
+                        break  # not the one that was asked for
+                    if sealed.subject.hash in self.breaches:
+                        return brought
                     self._check_origin(sealed)
                     if not await self._apply(sealed):
-                        return False
+                        return brought
                     self._announce()
                     brought = True
         except (PeerFault, Refused):

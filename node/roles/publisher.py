@@ -48,21 +48,21 @@ class Publisher:
         self._send, self._receive = trio.open_memory_channel[tuple[Sealed, Flush | None]](
             WAITING_BLOCKS_MAX
         )
-        self._busy = False
+        self._unpublished = 0
 
     async def publish(self, sealed: Sealed, flush: Flush | None) -> None:
         """Queue it; waits when 16 blocks wait already."""
+        self._unpublished += 1
         await self._send.send((sealed, flush))
 
     async def run(self) -> None:
         async for sealed, flush in self._receive:
-            self._busy = True
             await self.out(sealed, flush)
-            self._busy = False
+            self._unpublished -= 1
 
     async def drained(self) -> None:
         """Return when nothing waits."""
-        while self._busy or self._receive.statistics().current_buffer_used:
+        while self._unpublished:
             await trio.sleep(0.01)
 
     async def out(self, sealed: Sealed, flush: Flush | None) -> None:

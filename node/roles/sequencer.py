@@ -32,7 +32,7 @@ from consensus.exceptions import CoreFault, InvalidBlock, NotIncludable
 from consensus.execute import command_fault, group_shape
 from consensus.finality.promises import encode_promise, promise_all
 from consensus.proposal import Opening
-from consensus.transition import AHEAD_MAX_MS, FAULTS
+from consensus.transition import AHEAD_MAX_MS, DRIFT, FAULTS
 from node.chain import LiveChain
 from node.engine import Engine, Executed, Sealed
 from node.machine import Machine
@@ -57,10 +57,17 @@ SLICE_MS: Final = 5
 
 @dataclass(slots=True)
 class Waiting:
-    """A submission on its way, and what its answer is given to."""
+    """A submission on its way, and what its answer is given to, once."""
 
     submission: Submission
     finish: Callable[[Answer], None]
+
+
+def _fits_the_next_block(error: NotIncludable | InvalidBlock) -> bool:
+    """Whether sealing helps. It does not against an old L1 origin, which the next block keeps."""
+    if isinstance(error, InvalidBlock):
+        return error.number != DRIFT
+    return error.number == layout.BLOCK_FULL
 
 
 class Held(NamedTuple):
@@ -106,6 +113,8 @@ class Sequencer:
         self._has_unsynced = trio.Event()
         self._syncing = trio.Lock()
         self._seal_at = math.inf
+        self._unanswered = 0
+        self._heartbeat_at = -math.inf
         self._stopping = False
 
     # -- admission ---------------------------------------------------------------------------
@@ -121,7 +130,7 @@ class Sequencer:
             done(refusal)
             return
         try:
-            self._to_verify.send_nowait(Waiting(submission, done))
+            self._to_verify.send_nowait(Waiting(submission, self._counted(done)))
         except trio.WouldBlock:
             text = f"{INBOX_SUBMISSIONS_MAX} commands wait already; try again in a second"
             done(Answer(BUSY, text))
@@ -133,6 +142,15 @@ class Sequencer:
             return
         self._to_tell.append(done)
         self._has_unsynced.set()
+
+    def _counted(self, done: Callable[[Answer], None]) -> Callable[[Answer], None]:
+        self._unanswered += 1
+
+        def finish(answer: Answer) -> None:
+            self._unanswered -= 1
+            done(answer)
+
+        return finish
 
     def _refusal(self, group: Group) -> Answer | None:
         """Why the group need not be verified: cheap, and against the state as it is now."""
@@ -163,12 +181,8 @@ class Sequencer:
     async def stop(self) -> None:
         """Refuse what comes, answer what came, seal the open block."""
         self._stopping = True
-        while self._inbox.statistics().current_buffer_used or self._unsynced:
+        while self._unanswered or self._engine.is_open:
             await trio.sleep(0.01)
-        if self._engine.is_open:
-            self._seal_at = trio.current_time()
-            while self._engine.is_open:
-                await trio.sleep(0.01)
 
     async def _verify(self) -> None:
         """Signatures of what waits, up to 256 at once, in a thread."""
@@ -193,7 +207,7 @@ class Sequencer:
             self._seal_at = trio.current_time() + self._interval_s
         while True:
             batch = None
-            with trio.move_on_at(min(self._seal_at, self._heartbeat_at())):
+            with trio.move_on_at(min(self._seal_at, self._heartbeat_at)):
                 batch = await self._verified.receive()
             if batch is None:
                 if not self._engine.is_open:
@@ -208,10 +222,6 @@ class Sequencer:
                 if trio.current_time() >= slice_end:
                     await trio.lowlevel.checkpoint()
                     slice_end = trio.current_time() + SLICE_MS / 1000
-
-    def _heartbeat_at(self) -> float:
-        idle_ms = self._machine.now_ms() - self._chain.state.head.time
-        return trio.current_time() + max(0, HEARTBEAT_MS - idle_ms) / 1000
 
     async def _execute(self, waiting: Waiting, verified: VerifiedGroup | None) -> None:
         """Into the block, or out with a number. What must wait for another block seals this one."""
@@ -229,8 +239,7 @@ class Sequencer:
                 waiting.finish(Answer(error.number, error.text))
                 return
             except (NotIncludable, InvalidBlock) as error:
-                is_full = isinstance(error, InvalidBlock) or error.number == layout.BLOCK_FULL
-                if is_last or not is_full:
+                if is_last or not _fits_the_next_block(error):
                     waiting.finish(Answer(error.number, error.text))
                     return
                 await self._seal()
@@ -270,6 +279,7 @@ class Sequencer:
     async def _seal(self) -> None:
         """Seal the open block, make its seal durable, hand it on."""
         self._seal_at = math.inf
+        self._heartbeat_at = trio.current_time() + HEARTBEAT_MS / 1000
         async with self._chain.lock:
             sealed = await self._machine.compute(self._engine.seal)
             flush = self._chain.note(sealed.outcome)
@@ -287,7 +297,8 @@ class Sequencer:
         async with self._syncing:
             held, self._unsynced = self._unsynced, []
             to_tell, self._to_tell = self._to_tell, []
-            self._has_unsynced = trio.Event()
+            if held or to_tell:  # else somebody may be waiting for the event
+                self._has_unsynced = trio.Event()
             await self._machine.disk(self._journal.sync)
             self._answer([(one.executed, one.waiting) for one in held if one.executed])
             for one in held:

@@ -46,9 +46,11 @@ def validator(number: int) -> dict[str, str]:
     }
 
 
-def fleet_genesis(validators: int, wallets: int = 4) -> Genesis:
+def fleet_genesis(validators: int, wallets: int = 4, drift_max_ms: int = 0) -> Genesis:
     value = json.loads((ROOT / "genesis" / "minimal.json").read_text())
     value["validators"] = [validator(number) for number in range(validators)]
+    value["drift_max_ms"] = drift_max_ms
+    value["contract"] = "0x" + bytes([7 if drift_max_ms else 0] * 20).hex()
     value["deposits"] = [
         {"owner": "0x" + Wallet(number).owner.hex(), "asset": symbol, "amount": 1 << 50}
         for number in range(wallets)
@@ -62,10 +64,10 @@ class SimulatedMachine:
     """Time is trio's, blocking work is done at once."""
 
     def __init__(self, skew_ms: int = 0) -> None:
-        self._skew_ms = skew_ms
+        self.skew_ms = skew_ms
 
     def now_ms(self) -> int:
-        return START_MS + self._skew_ms + round(trio.current_time() * 1000)
+        return START_MS + self.skew_ms + round(trio.current_time() * 1000)
 
     async def disk(self, work: Callable[[], Result]) -> Result:
         await trio.sleep(0.001)
@@ -119,6 +121,7 @@ class Fleet:
         self.world = World(seed, faults)
         self.disks: dict[int, MemoryDisk] = {}
         self.nodes: dict[int, Node] = {}
+        self.machines: dict[int, SimulatedMachine] = {}
         self._scopes: dict[int, trio.CancelScope] = {}
 
     async def start(self, nursery: trio.Nursery, number: int, *, signs: bool = True) -> Node:
@@ -130,7 +133,7 @@ class Fleet:
         self, number: int, signs: bool, task_status: trio.TaskStatus[Node]
     ) -> None:
         disk = self.disks.setdefault(number, MemoryDisk())
-        machine = SimulatedMachine()
+        machine = self.machines[number] = SimulatedMachine()
         others = tuple(f"memory:{n}" for n in self.nodes if n != number)
         settings = Settings(
             chain=Chain(self.genesis.chain_id, 1, self.genesis.hash),

@@ -53,8 +53,6 @@ async def test_a_command_sent_to_a_follower_is_answered_by_the_leader(
         nursery.cancel_scope.cancel()
 
 
-
-
 async def test_what_a_killed_leader_promised_is_in_the_chain_at_its_place(
     autojump_clock: object,
 ) -> None:
@@ -91,4 +89,25 @@ async def test_what_a_killed_leader_promised_is_in_the_chain_at_its_place(
                     < record.sequence + record.operations
                 )
                 assert sha256(found).digest() == record.result
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_was_made_during_a_long_partition_is_certified_after_it(
+    autojump_clock: object,
+) -> None:
+    """More blocks than the window of votes; then votes for the head are enough."""
+    fleet = Fleet(fleet_genesis(validators=4))
+    async with trio.open_nursery() as nursery:
+        leader = await fleet.start(nursery, 0)
+        for number in (1, 2, 3):
+            await fleet.start(nursery, number)
+        await until(lambda: leader.chain.certified > 0)
+        fleet.world.partition(["0"])
+        await trio.sleep(180)
+        fleet.world.heal()
+        height = leader.chain.state.head.height
+        assert height > leader.chain.certified + 80
+        nodes = list(fleet.nodes.values())
+        await until(lambda: min(node.chain.certified for node in nodes) > height, 90)
+        assert not any(node.chain.alarms for node in nodes)
         nursery.cancel_scope.cancel()

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -273,3 +273,30 @@ def test_a_strange_file_among_the_segments_is_refused() -> None:
     with pytest.raises(StorageDamaged) as caught:
         Journal(files, 0, zeros)
     assert caught.value.number == JOURNAL_DAMAGED
+
+
+class SealsMeanwhile(Faults):
+    """At the first write of a sync, another thread appends the Seal."""
+
+    def __init__(self, append_seal: Callable[[], object]) -> None:
+        super().__init__()
+        self._append_seal = append_seal
+
+    def before(self) -> None:
+        super().before()
+        append, self._append_seal = self._append_seal, lambda: None
+        append()
+
+
+def test_a_seal_that_is_appended_during_a_sync_stays_in_its_segment() -> None:
+    files = MemoryFiles()
+    journal = Journal(files, 0, zeros)
+    first, second = block(1), block(2)
+    for record in first[:-1]:
+        journal.append(record)
+    files.faults = SealsMeanwhile(lambda: journal.append(first[-1]))
+    journal.sync()
+    journal.sync()
+    assert [done for done in write(journal, second)][-1] == len(second)
+    files.close()
+    assert read(files.reopen()) == first + second

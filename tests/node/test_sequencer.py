@@ -1,0 +1,69 @@
+"""The leader's answers: when they come, and that none is lost when it stops."""
+
+import trio
+from fleet import START_MS, Fleet, SimulatedMachine, Wallet, fleet_genesis, until
+
+from consensus.transition import DRIFT
+from node.submission import Answer
+
+
+async def test_after_an_idle_time_a_promise_does_not_wait_for_the_seal(
+    autojump_clock: object,
+) -> None:
+    fleet = Fleet(fleet_genesis(validators=1))
+    wallet = Wallet(0)
+    async with trio.open_nursery() as nursery:
+        leader = await fleet.start(nursery, 0)
+        await until(lambda: leader.chain.state.head.height >= 3)
+        began = trio.current_time()
+        assert (await leader.submits.submit(wallet.order(leader, 0, 50))).number == 0
+        assert trio.current_time() - began < 0.02
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_leader_that_stops_answers_everything_that_it_took(autojump_clock: object) -> None:
+    fleet = Fleet(fleet_genesis(validators=1))
+    wallets = [Wallet(number) for number in range(4)]
+    answers: list[Answer] = []
+    async with trio.open_nursery() as nursery:
+        leader = await fleet.start(nursery, 0)
+        for n in range(200):
+            wallet = wallets[n % 4]
+            leader.submits.submit_then(wallet.order(leader, 0, 50), answers.append)
+        await leader.stop()
+        assert [answer.number for answer in answers] == [0] * 200
+        last = max(answer.height for answer in answers)
+        assert leader.chain.blocks.head().height >= last
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_idle_chain_goes_on_when_the_leaders_clock_stepped_back(
+    autojump_clock: object,
+) -> None:
+    fleet = Fleet(fleet_genesis(validators=1))
+    async with trio.open_nursery() as nursery:
+        leader = await fleet.start(nursery, 0)
+        await trio.sleep(10)
+        machine = fleet.machines[0]
+        assert isinstance(machine, SimulatedMachine)
+        machine.skew_ms = -3_600_000
+        height, time = leader.chain.state.head.height, leader.chain.state.head.time
+        await trio.sleep(30)
+        assert leader.chain.state.head.height >= height + 14
+        assert leader.chain.state.head.time > time
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_command_that_the_next_block_cannot_hold_either_seals_no_block(
+    autojump_clock: object,
+) -> None:
+    fleet = Fleet(fleet_genesis(validators=1, drift_max_ms=1000))
+    wallet = Wallet(0)
+    async with trio.open_nursery() as nursery:
+        leader = await fleet.start(nursery, 0)
+        await until(lambda: leader.chain.state.head.time > START_MS)
+        height = leader.chain.state.head.height
+        for _ in range(20):
+            assert (await leader.submits.submit(wallet.order(leader, 0, 50))).number == DRIFT
+        assert leader.chain.state.head.height <= height + 2
+        nursery.cancel_scope.cancel()
