@@ -129,7 +129,7 @@ class Node:
             text = f"a leader needs the key of validator {chain.leader} and a promiser key"
             raise NodeError(LEADER_NEEDS_KEY, f"{text}; run as a follower without them")
         self._promiser = address_of(public_key_of(secret))
-        journal = Journal(disk.files(JOURNAL), chain.blocks.head().height)
+        journal = Journal(disk.files(JOURNAL), chain.blocks.head().height, machine.entropy)
         engine = self._engine = Engine(chain.state, journal)
         self._publisher = Publisher(chain, journal, machine, signer, self._certifier, self.network)
         again = engine.repeat(journal.recovered, recover, chain.note)

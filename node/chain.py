@@ -109,7 +109,9 @@ class LiveChain:
             return
         data = encode_certificate(certificate)
         await self._machine.disk(lambda: self.blocks.certify(height, data))
-        self.certified = max(self.certified, height)
+        if height <= self.certified:
+            return  # two votes made the same quorum, or a higher block was quicker
+        self.certified = height
         self.tape.put(Certified(certificate))
 
     def alarm(self, text: str) -> None:

@@ -21,6 +21,9 @@ class Machine(Protocol):
     def now_ms(self) -> int:
         """Unix time, ms. May step; whoever needs durations uses `trio.current_time`."""
 
+    def entropy(self, count: int) -> bytes:
+        """So many unpredictable bytes."""
+
     async def disk(self, work: Callable[[], Result]) -> Result:
         """Run blocking disk work: one at a time, in the order of the calls, never cancelled."""
 
@@ -37,6 +40,9 @@ class RealMachine:
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+    def entropy(self, count: int) -> bytes:
+        return os.urandom(count)
 
     async def disk(self, work: Callable[[], Result]) -> Result:
         return await trio.to_thread.run_sync(work, limiter=self._disk)

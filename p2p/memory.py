@@ -14,7 +14,7 @@ nothing passes, and nobody is told: liveness has to notice. A killed node's link
 
 import random
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -60,7 +60,10 @@ class Faults:
 
 
 class World:
-    """All nodes of one simulated network, by name; a name is the peer id."""
+    """All nodes of one simulated network, by name; a name is the peer id.
+
+    `listeners` hear (peer, topic, data) of everything that is published, before any fault.
+    """
 
     def __init__(self, seed: int, faults: Faults | None = None) -> None:
         self._seed = seed
@@ -69,6 +72,7 @@ class World:
         self._nodes: dict[str, MemoryTransport] = {}
         self._groups: dict[str, int] = {}
         self._healed = trio.Event()
+        self.listeners: list[Callable[[str, str, bytes], None]] = []
 
     def network(self, name: str, settings: Settings) -> AbstractAsyncContextManager[Peering]:
         """A node; a name may be used again when its last bearer has left or was killed."""
@@ -234,10 +238,11 @@ class MemoryTransport:
             try:
                 yield
             finally:
-                for peer in list(self._links):
-                    await self.disconnect(peer)
                 self._alive = False
                 self._world.remove(self)
+                with trio.CancelScope(shield=True):
+                    for peer in list(self._links):
+                        await self.disconnect(peer)
                 nursery.cancel_scope.cancel()
 
     def addresses(self) -> list[str]:
@@ -333,6 +338,8 @@ class MemoryTransport:
 
     async def publish(self, topic: str, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
+        for listener in self._world.listeners:
+            listener(self.peer, topic, data)
         self._published += 1
         message = (self.peer, self._published)
         self._see(message)

@@ -70,6 +70,12 @@ class MemoryDisk:
         self._files = {name: MemoryFiles(self.faults) for name in (JOURNAL, SIGNED, SNAPSHOTS)}
         self._used: set[str] = set()
 
+    def use(self, faults: Faults) -> None:
+        """Count and spoil the writes of all parts with these from now on."""
+        self.faults = self._database.faults = faults
+        for files in self._files.values():
+            files.faults = faults
+
     @property
     def unsynced(self) -> int:
         """The largest `kept` that makes a difference to `crash`."""

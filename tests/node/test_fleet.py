@@ -19,7 +19,7 @@ async def test_followers_reach_the_leaders_root_and_certify_it(autojump_clock: o
         for round_ in range(5):
             for n, wallet in enumerate(wallets):
                 answer = await leader.submits.submit(
-                    wallet.order(leader, n % 2, 100 + round_ - 2 * (n % 2))
+                    wallet.order(leader.chain.state, n % 2, 100 + round_ - 2 * (n % 2))
                 )
                 assert answer.number == 0, answer
         height = leader.chain.state.head.height + 1
@@ -42,7 +42,7 @@ async def test_a_command_sent_to_a_follower_is_answered_by_the_leader(
         follower = await fleet.start(nursery, 1)
         await fleet.start(nursery, 2)
         await trio.sleep(3)
-        answer = await follower.submits.submit(wallet.order(follower, 0, 100))
+        answer = await follower.submits.submit(wallet.order(follower.chain.state, 0, 100))
         assert answer.number == 0, answer
         appointment = leader.appointment
         assert appointment is not None
@@ -66,11 +66,11 @@ async def test_what_a_killed_leader_promised_is_in_the_chain_at_its_place(
         for life in range(6):
             leader = fleet.nodes[0]
             for n in range(3):
-                answer = await leader.submits.submit(wallet.order(leader, 0, 50 + life))
+                answer = await leader.submits.submit(wallet.order(leader.chain.state, 0, 50 + life))
                 assert answer.number == 0, answer
                 records.append(promises.decode_promise(answer.promise).record)
                 await trio.sleep(0.07 * n)
-            fleet.kill(0)
+            await fleet.end(0)
             fleet.disks[0].crash()
             await fleet.start(nursery, 0)
         leader = fleet.nodes[0]

@@ -16,7 +16,7 @@ async def test_after_an_idle_time_a_promise_does_not_wait_for_the_seal(
         leader = await fleet.start(nursery, 0)
         await until(lambda: leader.chain.state.head.height >= 3)
         began = trio.current_time()
-        assert (await leader.submits.submit(wallet.order(leader, 0, 50))).number == 0
+        assert (await leader.submits.submit(wallet.order(leader.chain.state, 0, 50))).number == 0
         assert trio.current_time() - began < 0.02
         nursery.cancel_scope.cancel()
 
@@ -29,7 +29,7 @@ async def test_a_leader_that_stops_answers_everything_that_it_took(autojump_cloc
         leader = await fleet.start(nursery, 0)
         for n in range(200):
             wallet = wallets[n % 4]
-            leader.submits.submit_then(wallet.order(leader, 0, 50), answers.append)
+            leader.submits.submit_then(wallet.order(leader.chain.state, 0, 50), answers.append)
         await leader.stop()
         assert [answer.number for answer in answers] == [0] * 200
         last = max(answer.height for answer in answers)
@@ -64,6 +64,7 @@ async def test_a_command_that_the_next_block_cannot_hold_either_seals_no_block(
         await until(lambda: leader.chain.state.head.time > START_MS)
         height = leader.chain.state.head.height
         for _ in range(20):
-            assert (await leader.submits.submit(wallet.order(leader, 0, 50))).number == DRIFT
+            order = wallet.order(leader.chain.state, 0, 50)
+            assert (await leader.submits.submit(order)).number == DRIFT
         assert leader.chain.state.head.height <= height + 2
         nursery.cancel_scope.cancel()
