@@ -34,6 +34,7 @@ WALLETS: Final = 4
 BLOCK_INTERVAL_MS: Final = 1000
 TROUBLE_S: Final = (60.0, 900.0)
 RECOVERY_S: Final = 120.0
+BURSTS_S: Final = 10.0
 UNANSWERED_MAX: Final = 2000
 TASKS_MAX: Final = 1500
 """Of all nodes together, in calm: each has about 60."""
@@ -46,14 +47,17 @@ class Plan:
     seed: int
     hours: float = 1.0
     faults: Collection[str] = ALL
+    bursts_s: float = BURSTS_S  # from one burst of submissions to the next, on the average
     real_signatures: bool = False
 
     @property
     def command(self) -> str:
         """Repeats it."""
         real = " --real-signatures" if self.real_signatures else ""
-        faults = ",".join(self.faults) if set(self.faults) != set(ALL) else "all"
-        return f"scripts/simulate --seed {self.seed} --hours {self.hours:g} --faults {faults}{real}"
+        faults = "all" if set(self.faults) == set(ALL) else ",".join(self.faults) or "none"
+        text = f"scripts/simulate --seed {self.seed} --hours {self.hours:g} --faults {faults}"
+        bursts = f" --bursts-s {self.bursts_s:g}" if self.bursts_s != BURSTS_S else ""
+        return text + bursts + real
 
 
 class Report(NamedTuple):
@@ -125,7 +129,7 @@ class Simulation:
         """Bursts of submissions to whatever node is there."""
         chance = self._chance
         while True:
-            await trio.sleep(chance.expovariate(1 / 10))
+            await trio.sleep(chance.expovariate(1 / self._plan.bursts_s))
             for _ in range(chance.randrange(12)):
                 nodes = self.fleet.nodes
                 if nodes and self._unanswered < UNANSWERED_MAX:

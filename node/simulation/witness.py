@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 import trio
 
-from consensus.block import Block, groups
+from consensus.block import Block, block_hash, groups
 from consensus.commands import read_groups
 from consensus.finality.promises import Record, command_hash, decode_promise, verify
 from consensus.finality.votes import SEAL_TAG, VOTE_TAG, Subject, decode_vote
@@ -125,7 +125,11 @@ class Witness:
     # -- what nodes tell -----------------------------------------------------------------------
 
     def ready(self, number: int, node: Node) -> None:
-        """Read a node's tape from now on."""
+        """Read a node's tape from now on. A block may have been kept by a write that the node did
+        not survive, so nobody told of it."""
+        for height in range(self.height + 1, node.chain.blocks.head().height + 1):
+            block = node.chain.blocks.block(height)
+            self._kept(number, node, BlockKept(block, block_hash(block.header)), b"")
         memory = _Told(node.chain.certified)
 
         def read(entry: Entry) -> None:
