@@ -7,7 +7,6 @@ import argparse
 import resource
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from typing import Final
 
@@ -78,10 +77,9 @@ def main(arguments: Sequence[str]) -> int:
         began = time.perf_counter()
         try:
             report = simulate(plan)
-        except Exception:
-            traceback.print_exc()
+        except BaseException:
             print(f"FAILED; the same again: {plan.command}", flush=True)
-            return 1
+            raise
         print(line_of(report, time.perf_counter() - began), flush=True)
     return 0
 

@@ -115,11 +115,17 @@ class Steps(Generic[Result]):
 
     def run(self) -> None:
         """All of it."""
-        try:
+        with self:
             self._found.append(self._work())
-        except BaseException as error:
-            self.error = error
         self._is_done = True
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """What the work raises is for whoever asks for its result."""
+        self.error = error
+        return True
 
     def go_on(self) -> bool:
         """Run to the next write or to the end; whether there is more to do."""

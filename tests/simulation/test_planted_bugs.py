@@ -23,7 +23,7 @@ def first_failure(hours: float = 0.05, *faults: str) -> str:
     for seed in SEEDS:
         try:
             simulate(Plan(seed, hours, faults or ("crash",), bursts_s=0.5))
-        except Exception as error:
+        except BaseExceptionGroup as error:
             return "\n".join(texts_of(error))
     return ""
 
@@ -34,6 +34,7 @@ def texts_of(error: BaseException) -> list[str]:
     return [f"{type(error).__name__}: {error}"]
 
 
+@pytest.mark.slow
 def test_a_promise_before_the_sync_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     async def sync(self: Sequencer) -> None:
         async with self._syncing:
@@ -49,6 +50,7 @@ def test_a_promise_before_the_sync_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     assert "promise" in first_failure()
 
 
+@pytest.mark.slow
 def test_a_signature_that_last_signed_would_have_refused_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -86,6 +88,7 @@ def test_a_vote_before_the_block_is_kept_is_found(monkeypatch: pytest.MonkeyPatc
     assert "was signed, the chain ends at" in first_failure()
 
 
+@pytest.mark.slow
 def test_a_seal_in_the_next_blocks_segment_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def sync(self: Journal) -> None:
         with self._lock:
