@@ -31,7 +31,7 @@ from node.rpc.methods.clob import Clob
 from node.rpc.methods.eth import eth_methods
 from node.rpc.methods.net import admin_methods, net_methods
 from node.rpc.openrpc import with_discovery
-from node.rpc.server import RpcServer, tls_context
+from node.rpc.server import GRACE_S, RpcServer, tls_context
 from node.signer import signs_with
 from node.wire import wire_chain
 from p2p.host import open_network
@@ -55,6 +55,7 @@ class Running:
     rpc: RpcServer
     admin: RpcServer | None
     addresses: tuple[str, ...]
+    asked_to_end: trio.Event
 
 
 async def serve(config: Config, ready: Callable[[Running], None]) -> None:
@@ -73,7 +74,7 @@ async def serve(config: Config, ready: Callable[[Running], None]) -> None:
         disk = DirectoryDisk(config.data_dir)
         async with running(genesis, disk, network, machine, keys, config) as started:
             ready(started)
-            await end_asked()
+            await end_asked(started.asked_to_end)
             log.info("stopping: answering what came, sealing the open block")
 
 
@@ -94,23 +95,33 @@ async def running(
     if config.tls_certificate and config.tls_key:
         tls = tls_context(str(config.tls_certificate), str(config.tls_key))
     rpc = RpcServer(config.rpc, Dispatcher(with_discovery(methods)), {"/": front_page}, tls)
+    asked = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run)
         nursery.start_soon(feeds.run)
         await nursery.start(rpc.run)
         admin = None
         if config.admin is not None:
-            admin = admin_server(node, config.admin, config.data_dir, nursery.cancel_scope.cancel)
+            admin = admin_server(node, config.admin, config.data_dir, asked.set)
             await nursery.start(admin.run)
         addresses = tuple(getattr(network, "addresses", tuple)())
         try:
-            yield Running(node, feeds, rpc, admin, addresses)
+            yield Running(node, feeds, rpc, admin, addresses, asked)
         finally:
             with trio.CancelScope(shield=True) as scope:
                 scope.deadline = trio.current_time() + 10
                 await node.stop()
-            rpc.stop()
+                await _ended(*[server for server in (rpc, admin) if server is not None])
             nursery.cancel_scope.cancel()
+
+
+async def _ended(*servers: RpcServer) -> None:
+    """Stop these servers: their clients are told, and have two seconds."""
+    for server in servers:
+        server.stop()
+    with trio.move_on_after(GRACE_S):
+        for server in servers:
+            await server.ended.wait()
 
 
 def all_methods(node: Node, feeds: Feeds) -> dict[str, Method]:
@@ -154,11 +165,18 @@ def front_page() -> Page:
     return Page(b"text/plain; charset=utf-8", text)
 
 
-async def end_asked() -> None:
-    """Return on SIGINT or SIGTERM."""
+async def end_asked(asked: trio.Event) -> None:
+    """Return on SIGINT, on SIGTERM, or when `asked` is set."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_set_by_signal, signals, asked)
+            await asked.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def _set_by_signal(signals: AsyncIterator[int], asked: trio.Event) -> None:
+    async for _ in signals:
+        asked.set()
 
 
 def announce(started: Running) -> None:

@@ -73,7 +73,7 @@ async def _serve(
     keys = Keys(signs, chain.promiser)
     async with process.running(chain.genesis, disk, None, machine, keys, config) as started:
         (_print_json if as_json else _print_text)(started, config)
-        await process.end_asked()
+        await process.end_asked(started.asked_to_end)
     disk.close()
 
 

@@ -49,10 +49,13 @@ class Channel:
         return len(self._listeners)
 
     def put(self, operation: int, message: dict[str, object]) -> None:
-        """Send a message to everybody; `operation` is the last one that it contains."""
+        """Send a message to everybody; `operation` is the last one that it contains.
+
+        An event's own `sequence` is that operation; here the name is the channel's.
+        """
         self.sequence += 1
         places = {"sequence": self.sequence, "previous": self.sequence - 1}
-        body = encode({**places, "operation": operation, **message})
+        body = encode({**message, **places, "operation": operation})
         self._ring.append((self.sequence, body))
         for listener in list(self._listeners.values()):
             listener(body)

@@ -141,12 +141,11 @@ class Feeds:
     def _event(self, words: tuple[int, ...], time: int) -> None:
         kind = words[0] & 255
         if kind <= layout.EVENT_REDUCED:
-            market = words[0] >> 32 & 65535
-            feed = self.markets.get(market)
-            if feed is None:  # listed since
-                feed = self.markets[market] = MarketFeed(market, LiveBook(), self._start, words[1])
-            feed.hear(words, time)
-        for account in accounts_of(words):
+            self.markets[words[0] >> 32 & 65535].hear(words, time)
+        elif kind == layout.EVENT_SET and words[0] >> 20 & 4095 == layout.OP_LIST_MARKET:
+            market = len(self.markets)  # numbers are given in order
+            self.markets[market] = MarketFeed(market, LiveBook(), self._start, words[1])
+        for account in dict.fromkeys(accounts_of(words)):
             self._tell(account, words, time)
 
     def _tell(self, account: int, words: tuple[int, ...], time: int) -> None:

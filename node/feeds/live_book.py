@@ -67,6 +67,10 @@ class LiveBook:
         elif kind == layout.EVENT_REDUCED:
             self._reduced(words[2], words[4], words[5], words[0] >> 8 & 255 == AMENDED)
 
+    def order(self, handle: int) -> Resting | None:
+        """A resting order."""
+        return self._orders.get(handle)
+
     def book(self, depth: int) -> Book:
         """The best `depth` levels of each side."""
         bids, asks = self._levels

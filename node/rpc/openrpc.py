@@ -13,21 +13,28 @@ from msgspec import Raw, Struct
 from node import __version__
 from node.rpc.client import Client
 from node.rpc.dispatch import Method
-from node.rpc.methods import chain, clob, net
+from node.rpc.methods import (
+    chain,
+    clob_accounts,
+    clob_commands,
+    clob_markets,
+    clob_subscriptions,
+    net,
+)
 
 OPENRPC: Final = "1.3.2"
 PARAMETERS: Final[Mapping[str, type[Struct]]] = {
-    "clob_submit": clob.Command,
-    "clob_submitBatch": clob.Commands,
-    "clob_digest": clob.Command,
-    "clob_book": clob.OfMarket,
-    "clob_trades": clob.OfMarket,
-    "clob_order": clob.OneOrder,
-    "clob_openOrders": clob.OfAccount,
-    "clob_fills": clob.OfAccount,
-    "clob_account": clob.OfAccount,
-    "clob_subscribe": clob.Subscribe,
-    "clob_unsubscribe": clob.Unsubscribe,
+    "clob_submit": clob_commands.Command,
+    "clob_submitBatch": clob_commands.Commands,
+    "clob_digest": clob_commands.Command,
+    "clob_book": clob_markets.OfMarket,
+    "clob_trades": clob_markets.OfMarket,
+    "clob_order": clob_accounts.OneOrder,
+    "clob_openOrders": clob_accounts.OfAccount,
+    "clob_fills": clob_accounts.OfAccount,
+    "clob_account": clob_accounts.OfAccount,
+    "clob_subscribe": clob_subscriptions.Subscribe,
+    "clob_unsubscribe": clob_subscriptions.Unsubscribe,
     "chain_getHeader": chain.AtHeight,
     "chain_getBlock": chain.AtHeight,
     "chain_getReceipt": chain.AskReceipt,

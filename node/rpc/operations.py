@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from consensus import commands
+from consensus.commands import Group
 from consensus.exceptions import ConsensusError
 from consensus.layout import ALL_MARKETS
 from node.exceptions import NodeError
@@ -206,6 +207,11 @@ def _row(make: Callable[[Mapping[str, int]], bytes], markets: Mapping[str, int])
         return make(markets)
     except (StructError, ConsensusError, ValueError, OverflowError) as error:
         raise _bad(f"a number does not fit its field ({error})") from error
+
+
+def group_rows(group: Group) -> bytes:
+    """The rows of a group. Raises `NodeError` 7370."""
+    return _row(lambda _: group.rows, {})
 
 
 def whole(value: int | str) -> int:

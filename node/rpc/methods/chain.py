@@ -16,13 +16,17 @@ from consensus.state.proof import Proof
 from node.app import Node
 from node.rpc.client import Client
 from node.rpc.dispatch import INVALID_PARAMS, Method, RpcError
-from node.rpc.events import events_json
+from node.rpc.events import EVENT, events_json
+from node.rpc.methods.directory import hex_bytes
+from node.rpc.methods.settled import settled
 from node.rpc.operations import Whole, whole
 from node.rpc.params import by_name
 
 UNKNOWN_BLOCK: Final = 7384
 UNKNOWN_COMMAND: Final = 7385
 NOT_SEALED: Final = 7386
+EVENTS_MAX: Final = 1000
+"""Of one answer: a full block's would hold up the loop for a tenth of a second."""
 
 
 class AtHeight(Struct, forbid_unknown_fields=True):
@@ -32,6 +36,7 @@ class AtHeight(Struct, forbid_unknown_fields=True):
     hash: str | None = None
     commands: bool = False
     events: bool = False
+    first_event: int = 0
 
 
 class AskProof(Struct, forbid_unknown_fields=True):
@@ -93,7 +98,7 @@ class ChainMethods:
         return self._header_json(self._height(by_name(params, AtHeight)))
 
     def get_block(self, params: Raw, client: Client) -> object:
-        """A header, with the rows and signatures, and the events, if asked for."""
+        """A header, with the rows and signatures, and 1000 of its events, if asked for."""
         asked = by_name(params, AtHeight)
         height = self._height(asked)
         found = self._header_json(height)
@@ -103,13 +108,16 @@ class ChainMethods:
                       "commands": "0x" + block.commands.hex(),
                       "signatures": "0x" + block.signatures.hex()}  # fmt: skip
         if asked.events:
-            found["events"] = events_json(self._chain.blocks.events(height))
+            events = self._chain.blocks.events(height)
+            first = max(0, asked.first_event) * EVENT.size
+            found["events_total"] = len(events) // EVENT.size
+            found["events"] = events_json(events[first : first + EVENTS_MAX * EVENT.size])
         return found
 
     def _height(self, asked: AtHeight) -> int:
         blocks = self._chain.blocks
         if asked.hash is not None:
-            height = blocks.height_of(_hash(asked.hash))
+            height = blocks.height_of(hex_bytes(asked.hash, "a block hash", 32))
             if height is None:
                 raise RpcError(UNKNOWN_BLOCK, f"no block {asked.hash} is kept here")
             return height
@@ -142,8 +150,10 @@ class ChainMethods:
         blocks = self._chain.blocks
         if asked.sequence is not None:
             sequence = whole(asked.sequence)
-            height = blocks.find_sequence(sequence)
+            height = blocks.find_sequence(sequence) if sequence >= 0 else None
         elif asked.account is not None and asked.nonce is not None:
+            if min(asked.account, asked.key, whole(asked.nonce)) < 0:
+                raise RpcError(INVALID_PARAMS, "account, key and nonce are not negative")
             place = blocks.find_command(asked.account, asked.key, whole(asked.nonce))
             height, sequence = (place.height, place.sequence) if place else (None, 0)
         else:
@@ -168,6 +178,9 @@ class ChainMethods:
         Only sealed state has a root: while a leader's block is open, the words are ahead of it.
         """
         asked = by_name(params, AskProof)
+        return settled(self._node, lambda: self._proven(asked))
+
+    def _proven(self, asked: AskProof) -> object:
         if self._node.is_ahead:
             raise RpcError(NOT_SEALED, "a block is open; ask a follower, or again in a moment")
         state = self._chain.state
@@ -182,13 +195,14 @@ class ChainMethods:
     def _proof(self, asked: AskProof) -> Proof:
         memory = self._chain.state.memory
         if asked.kind == "account":
-            return statements.prove_account(memory, _address(asked.address))
+            return statements.prove_account(memory, hex_bytes(asked.address, "an address", 20))
         if asked.kind == "balance":
-            return statements.prove_balance(memory, _address(asked.address), asked.asset)
+            address = hex_bytes(asked.address, "an address", 20)
+            return statements.prove_balance(memory, address, asked.asset)
         if asked.kind == "order":
             return statements.prove_order(memory, asked.market, whole(asked.handle))
         if asked.kind == "client_order":
-            address = _address(asked.address)
+            address = hex_bytes(asked.address, "an address", 20)
             return statements.prove_client_order(memory, address, whole(asked.client))
         if asked.kind == "level" and asked.side in ("buy", "sell"):
             side = ("buy", "sell").index(asked.side)
@@ -204,21 +218,3 @@ class ChainMethods:
             "chain_getReceipt": self.get_receipt,
             "chain_getProof": self.get_proof,
         }
-
-
-def _hash(text: str) -> bytes:
-    return _hex(text, 32, "a hash")
-
-
-def _address(text: str) -> bytes:
-    return _hex(text, 20, "an address")
-
-
-def _hex(text: str, size: int, what: str) -> bytes:
-    try:
-        data = bytes.fromhex(text[2:])
-    except ValueError:
-        data = b""
-    if text[:2] != "0x" or len(data) != size:
-        raise RpcError(INVALID_PARAMS, f"{text[:80]!r} is not {what}: 0x and {2 * size} digits")
-    return data
