@@ -133,9 +133,18 @@ async def test_proofs_verify_under_the_root_of_a_header(tmp_path: Path) -> None:
         assert (await refusal(on, "chain_getProof", {"kind": "moon"})).code == -32602
         bad = await refusal(on, "chain_getProof", {"kind": "account", "address": "0x12"})
         assert bad.code == -32602
-        await on.submit(wallet.order(on.node, layout.BUY, 91))
-        busy = await refusal(on, "chain_getProof", asked[0][0])
-        assert busy.code == chain_methods.NOT_SEALED
+        assert await is_refused_while_a_block_is_open(on, asked[0][0])
+
+
+async def is_refused_while_a_block_is_open(on: Live, question: dict[str, object]) -> bool:
+    """On a busy machine a block may be sealed before the question is there: then again."""
+    for price in range(50, 66):
+        await on.submit(Wallet(1, nonce=price).order(on.node, layout.BUY, price))
+        try:
+            await on.call("chain_getProof", question)
+        except Refused as error:
+            return error.code == chain_methods.NOT_SEALED
+    return False
 
 
 async def test_a_wrong_signature_says_what_the_node_saw(tmp_path: Path) -> None:
@@ -202,8 +211,9 @@ async def test_a_batch_of_commands_is_answered_in_its_order(tmp_path: Path) -> N
         assert answers[1]["error"]["code"] == layout.NONCE_USED
         sequences = [answers[n]["sequence"] for n in (0, 2, 3)]
         assert sequences == sorted(sequences)
-        most = {"commands": [good[0]] * (clob_commands.BATCH_COMMANDS_MAX + 1)}
-        for params in (most, {"commands": []}):
+        most: dict[str, object] = {"commands": [good[0]] * (clob_commands.BATCH_COMMANDS_MAX + 1)}
+        none: dict[str, object] = {"commands": []}
+        for params in (most, none):
             assert (await refusal(on, "clob_submitBatch", params)).code == clob_commands.TOO_MANY
 
 

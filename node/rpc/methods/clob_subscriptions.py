@@ -58,6 +58,7 @@ class Subscriptions:
         def start() -> None:
             if name not in client.subscriptions:  # ended by the same message
                 return
+            self._feeds.tick()  # a snapshot shows what is sent by then, and no more
             end = channel.listen(lambda body: notify(notification(name, body)), resume)
             client.subscriptions[name] = end
 
