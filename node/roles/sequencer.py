@@ -297,7 +297,7 @@ class Sequencer:
         async with self._syncing:
             held, self._unsynced = self._unsynced, []
             to_tell, self._to_tell = self._to_tell, []
-            if held or to_tell:  # else somebody may be waiting for the event
+            if self._has_unsynced.is_set():  # else somebody waits for it
                 self._has_unsynced = trio.Event()
             await self._machine.disk(self._journal.sync)
             self._answer([(one.executed, one.waiting) for one in held if one.executed])

@@ -143,7 +143,8 @@ async def is_refused_while_a_block_is_open(on: Live, question: dict[str, object]
         try:
             await on.call("chain_getProof", question)
         except Refused as error:
-            return error.code == chain_methods.NOT_SEALED
+            assert error.code == chain_methods.NOT_SEALED, error
+            return True
     return False
 
 
