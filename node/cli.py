@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "genesis": "check a genesis file",
     "node": "run a leader or a follower",
     "dev": "run a chain of one node with funded accounts, for trying things out",
+    "doctor": "check a node's machine, data directory and, if it runs, the node",
     "validator": "make or show a validator's key",
     "db": "check, back up, restore or prune a node's data directory",
     "version": "print versions and whether the core is compiled",

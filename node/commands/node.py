@@ -5,11 +5,11 @@ height and root it starts from. The log goes to standard error.
 """
 
 import argparse
-import logging
 
 import trio
 
 from node import config, process
+from node.telemetry import logs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("libp2p").setLevel(logging.ERROR)
     chosen = config.config_of(arguments)
+    logs.configure(chosen.log_format)
     trio.run(process.serve, chosen, process.announce)
     return 0

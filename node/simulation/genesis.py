@@ -25,9 +25,15 @@ def validator(number: int) -> dict[str, str]:
 
 
 def fleet_genesis(
-    validators: int, wallets: int = 4, drift_max_ms: int = 0, block_interval_ms: int = 250
+    validators: int,
+    wallets: int = 4,
+    drift_max_ms: int = 0,
+    block_interval_ms: int = 250,
+    **parameters: int,
 ) -> Genesis:
+    """Funded wallets and `validators` keys; `parameters` replace those of the minimal chain."""
     value = json.loads(MINIMAL.read_text())
+    value["parameters"] |= parameters
     value["validators"] = [validator(number) for number in range(validators)]
     value["block_interval_ms"] = block_interval_ms
     value["drift_max_ms"] = drift_max_ms
