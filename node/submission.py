@@ -4,7 +4,7 @@ What lives here: the batch that nodes pass on, and the answers that come back. W
 here: whether the signature is good (`consensus.authority`) or the group may be included (the core).
 
       signed group   header row 64 | 1 to 64 operation rows | signature 65; the row says how many
-      batch          signed groups, one after the other, at most 64 KiB
+      batch          signed groups, one after the other, at most 256 and 64 KiB
       answers        RLP list, one item for each group of the batch, in order:
                      (number, text, height, sequence, promise, events);
                      number 0: promised, else refused
@@ -23,13 +23,16 @@ from consensus.finality.promises import command_hash
 from consensus.layout import GROUP_OPERATIONS_MAX, KEY_GOVERNANCE, KEYS_PER_ACCOUNT
 from consensus.signatures import SIGNATURE_BYTES
 from node.exceptions import NodeError
+from p2p.exchange.ingest import REPLY_BYTES_MAX
 
 BAD_SUBMISSION: Final = 7301
 BATCH_BYTES_MAX: Final = 64 << 10
+BATCH_GROUPS_MAX: Final = 256
+"""A promise has up to a kilobyte, and the answers to a batch must fit one reply."""
 GROUP_BYTES_MAX: Final = (1 + GROUP_OPERATIONS_MAX) * ROW_BYTES + SIGNATURE_BYTES
 ANSWER_TEXT_MAX: Final = 512
-ANSWERS_BYTES_MAX: Final = 1 << 20
-EVENTS_BYTES_MAX: Final = 1 << 19
+ANSWERS_BYTES_MAX: Final = REPLY_BYTES_MAX
+EVENTS_BYTES_MAX: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,11 @@ def read_batch(data: bytes) -> Iterator[Submission]:
     """The submissions of a batch, in order. Raises `NodeError` 7301."""
     if len(data) > BATCH_BYTES_MAX:
         raise _bad(f"a batch of {len(data)} bytes, at most {BATCH_BYTES_MAX} are allowed")
-    at = 0
+    at = found = 0
     while at < len(data):
+        found += 1
+        if found > BATCH_GROUPS_MAX:
+            raise _bad(f"more than {BATCH_GROUPS_MAX} groups in a batch")
         rows = 1 + data[at + 1] if at + ROW_BYTES <= len(data) else 0
         end = at + rows * ROW_BYTES
         if not 2 <= rows <= 1 + GROUP_OPERATIONS_MAX or end + SIGNATURE_BYTES > len(data):
@@ -115,21 +121,25 @@ def write_batch(submissions: Iterable[Submission]) -> bytes:
 
 
 def encode_answers(answers: Sequence[Answer]) -> bytes:
-    """Events are left out where all of them together are more than 512 KiB."""
-    fits = sum(len(answer.events) for answer in answers) <= EVENTS_BYTES_MAX
-    return codec.encode(
-        [
+    """At most `ANSWERS_BYTES_MAX` for a batch; events from where they exceed 128 KiB are left out.
+
+    Who needs those asks for the receipt.
+    """
+    items: list[codec.Encodable] = []
+    room = EVENTS_BYTES_MAX
+    for answer in answers:
+        room -= len(answer.events)
+        items.append(
             [
                 answer.number,
                 answer.text[:ANSWER_TEXT_MAX].encode("ascii", "replace"),
                 answer.height,
                 answer.sequence,
                 answer.promise,
-                answer.events if fits else b"",
+                answer.events if room >= 0 else b"",
             ]
-            for answer in answers
-        ]
-    )
+        )
+    return codec.encode(items)
 
 
 def decode_answers(data: bytes, count: int) -> list[Answer]:

@@ -82,7 +82,7 @@ class Replay:
         self._signatures = signatures
         self._leader = genesis_state(genesis)
         self.follower = genesis_state(genesis)
-        self._accounts = _accounts_of(self.follower, self._wallets)
+        self._accounts = accounts_of(self.follower, self._wallets)
         ticks = 1 << genesis.markets[0].price_bits
         self._translator = Translator(wallets, Terms(genesis.sizes.table_slots, ticks))
         self._nonces = [0] * wallets
@@ -203,7 +203,7 @@ def bundles(rows: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         yield sender, bundle
 
 
-def _accounts_of(state: State, wallets: Sequence[Wallet]) -> list[int]:
+def accounts_of(state: State, wallets: Sequence[Wallet]) -> list[int]:
     """The wallets' account numbers: the genesis deposits made them."""
     M = state.memory.M
     found = {}

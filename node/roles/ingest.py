@@ -8,6 +8,11 @@ milliseconds travels together, and each batch is acknowledged with one answer pe
 no stream to a leader, the batch is gossiped instead; then nobody can answer for it, and the sender
 is told to watch the chain. A stream that breaks leaves its batches unanswered: they may have
 arrived. Sending the same group again is safe, because its nonce can be used once.
+
+Order is kept from a follower's `submit_then` to the leader's: a wallet may send an order and its
+cancel without waiting, whichever node it talks to. So batches are sent by one task after the other,
+and a batch goes to the sequencer group by group, at once, not in a task for each: trio runs tasks
+in no particular order.
 """
 
 from collections.abc import Callable
@@ -22,6 +27,8 @@ from node.exceptions import NodeError
 from node.roles.sequencer import BUSY, Sequencer
 from node.submission import (
     BATCH_BYTES_MAX,
+    BATCH_GROUPS_MAX,
+    GROUP_BYTES_MAX,
     Answer,
     Submission,
     answer_of,
@@ -61,7 +68,8 @@ class Intake:
             try:
                 async for sequence, batch in session:
                     submissions = list(read_batch(batch))
-                    nursery.start_soon(self._answer, session, sequence, submissions)
+                    answered = self._submit_all(submissions)
+                    nursery.start_soon(self._answer, session, sequence, answered)
             except NodeError:
                 self._network.offend(session.peer, INVALID_BATCH)
             except NetworkError as broken:
@@ -71,27 +79,43 @@ class Intake:
             raise fault
 
     async def _answer(
-        self, session: IngestSession, sequence: int, submissions: list[Submission]
+        self, session: IngestSession, sequence: int, answered: "Answered"
     ) -> None:
-        answers = await self._submit_all(submissions)
+        await answered.complete.wait()
         with suppress(NetworkError):  # it broke meanwhile: the reader of the stream says so
-            await session.ack(sequence, encode_answers(answers))
+            await session.ack(sequence, encode_answers(answered.answers))
 
-    async def _submit_all(self, submissions: list[Submission]) -> list[Answer]:
-        answers = [Answer(UNANSWERED, "not answered")] * len(submissions)
-
-        async def submit(n: int) -> None:
-            answers[n] = await self._sequencer.submit(submissions[n])
-
-        async with trio.open_nursery() as nursery:
-            for n in range(len(submissions)):
-                nursery.start_soon(submit, n)
-        return answers
+    def _submit_all(self, submissions: list[Submission]) -> "Answered":
+        """Hand them on now, in their order."""
+        answered = Answered(len(submissions))
+        for n, submission in enumerate(submissions):
+            self._sequencer.submit_then(submission, answered.taker(n))
+        return answered
 
     async def run(self) -> None:
         """Take in what is gossiped; nobody waits for the answers."""
         async for message in self._gossip:
-            await self._submit_all(_submissions_of(message))
+            await self._submit_all(_submissions_of(message)).complete.wait()
+
+
+class Answered:
+    """The answers to one batch as they come; `complete` once all are there."""
+
+    def __init__(self, count: int) -> None:
+        self.answers = [Answer(UNANSWERED, "not answered")] * count
+        self.complete = trio.Event()
+        self._missing = count
+        if not count:
+            self.complete.set()
+
+    def taker(self, n: int) -> Callable[[Answer], None]:
+        def take(answer: Answer) -> None:
+            self.answers[n] = answer
+            self._missing -= 1
+            if not self._missing:
+                self.complete.set()
+
+        return take
 
 
 def _judge(peer: str, data: bytes) -> Verdict:
@@ -143,10 +167,10 @@ class Forwarder:
                 nursery.start_soon(self._pass_on, batch)
 
     async def _gathered(self, first: Pending) -> list[Pending]:
-        """What comes within 3 ms, up to 64 KiB."""
+        """What comes within 3 ms, up to 256 groups and 64 KiB."""
         batch, size = [first], len(first.submission.data)
         with trio.move_on_after(GATHER_S):
-            while size + 64 * 65 + 65 <= BATCH_BYTES_MAX:
+            while len(batch) < BATCH_GROUPS_MAX and size + GROUP_BYTES_MAX <= BATCH_BYTES_MAX:
                 batch.append(await self._receive.receive())
                 size += len(batch[-1].submission.data)
         return batch

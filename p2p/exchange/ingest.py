@@ -23,7 +23,7 @@ from .frames import FRAME_KIND, FrameReader, frame, kind_frame
 
 CREDITS: Final = 64
 BATCH_BYTES_MAX: Final = 1 << 16
-REPLY_BYTES_MAX: Final = 1 << 17
+REPLY_BYTES_MAX: Final = 1 << 19
 OPEN_S_MAX: Final = 10.0
 
 CREDIT: Final = 1

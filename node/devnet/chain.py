@@ -1,0 +1,63 @@
+"""A chain for a local network: fresh validator keys, funded wallets, born now.
+
+What lives here: the genesis file and the key files. What must never live here: a process.
+
+The market's terms are those of `genesis/replay.json`, whose units are the recorded flow's; the
+wallets of the flow are funded, and so are the accounts of `genesis/devnet.json`, whose keys every
+Ethereum tool knows (mnemonic "test test ... junk"). Nothing of it is worth anything.
+"""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from consensus.genesis import Genesis, parse
+from node.flow.replay import FUNDS, GENESIS
+from node.flow.wallets import Wallet
+from node.key_files import make_validator
+
+NAME: Final = "devnet"
+KNOWN: Final = "devnet.json"
+GENESIS_FILE: Final = "genesis.json"
+
+
+def make_validators(folder: Path, count: int) -> list[Path]:
+    """New key files `validator-N.json`, mode 0600."""
+    files = [folder / f"validator-{number}.json" for number in range(count)]
+    for file in files:
+        make_validator(file)
+    return files
+
+
+def known_owners() -> list[str]:
+    """The owners whom `genesis/devnet.json` funds."""
+    value = json.loads(resources.files("genesis").joinpath(KNOWN).read_text("ascii"))
+    return list(dict.fromkeys(deposit["owner"] for deposit in value["deposits"]))
+
+
+def write_genesis(
+    folder: Path, keys: list[Path], wallets: list[Wallet], now_ms: int
+) -> tuple[Path, Genesis]:
+    """`folder/genesis.json`, and what it says."""
+    value = json.loads(resources.files("genesis").joinpath(GENESIS).read_text("ascii"))
+    value["name"] = NAME
+    value["time"] = now_ms // 1000 * 1000
+    value["validators"] = [_public(file) for file in keys]
+    symbols = [asset["symbol"] for asset in value["assets"]]
+    owners = ["0x" + who.owner.hex() for who in wallets] + known_owners()
+    value["deposits"] = [
+        {"owner": owner, "asset": symbol, "amount": str(FUNDS // len(owners))}
+        for owner in owners
+        for symbol in symbols
+    ]
+    text = json.dumps(value, indent=1).encode("ascii") + b"\n"
+    genesis = parse(text)
+    path = folder / GENESIS_FILE
+    path.write_bytes(text)
+    return path, genesis
+
+
+def _public(file: Path) -> dict[str, str]:
+    value = json.loads(file.read_text("ascii"))
+    return {"key": "0x" + value["key"], "proof": "0x" + value["proof"]}

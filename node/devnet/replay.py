@@ -1,0 +1,207 @@
+"""Send the flow through the doors of a network and see that each command takes its place.
+
+What lives here: which node gets which part, how much is on its way, and the check of every answer.
+What must never live here: signing, or what the fills should be.
+
+Theory. A nonce orders the commands of one key; nothing orders those of different wallets but the
+leader, and the venue's trades come out only in the venue's order. Two things keep it:
+
+- a node takes the calls of one connection in their order, and a follower passes commands on in the
+  order in which it took them. So commands are pipelined on one connection, hundreds in flight;
+- before the flow moves on to another node, every command sent so far has its answer.
+
+Each answer states the command's place in the chain; a place that is not the next one stops the
+replay.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from consensus.layout import NONCE_USED
+from node.devnet.connection import Answer, Connection, result_of
+from node.devnet.fills import Fills
+from node.devnet.orders import Batch, SignedFlow, batch_params
+from node.exceptions import NodeError
+from node.flow.bitstamp import Message
+from node.machine import Machine
+from node.roles.ingest import GOSSIPED, UNANSWERED
+from node.submission import Submission
+
+REFUSED: Final = 7113
+OUT_OF_PLACE: Final = 7114
+NO_GRANT: Final = 7115
+
+COMMANDS_IN_FLIGHT: Final = 2000
+COMMANDS_PER_STRETCH: Final = 4000
+"""Sent to one node before the next one has its turn."""
+MESSAGES_PER_PART: Final = 8192
+GRANT_S_MAX: Final = 30
+
+
+class Place(msgspec.Struct):
+    """One command's answer: its place, or why it has none."""
+
+    height: int = 0
+    sequence: int = 0
+    operations: int = 0
+    events: list[dict[str, Any]] = []
+    error: dict[str, Any] | None = None
+
+
+_places: Final = msgspec.json.Decoder(list[Place])
+
+
+@dataclass
+class Sent:
+    """How far the replay is."""
+
+    operations: int = 0  # answered
+    commands: int = 0
+    height: int = 0  # of the last answer
+    began: float = 0.0
+    ended: float = 0.0
+
+
+class Replay:
+    """`grant`, then `run`. `doors` are connections, the leader's first."""
+
+    def __init__(
+        self, flow: SignedFlow, messages: Sequence[Message], doors: Sequence[Connection]
+    ) -> None:
+        self._flow = flow
+        self.messages: Final = messages
+        self._doors = doors
+        self._in_flight = 0
+        self._answered = trio.Event()
+        self._fault: NodeError | None = None
+        self.fills: Final = Fills(messages)
+        self.sent: Final = Sent()
+        self.eventless: list[int] = []
+        """Sequences of operations whose events did not fit the answer; receipts have them."""
+
+    # -- session keys -------------------------------------------------------------------------
+
+    async def grant(self, machine: Machine) -> None:
+        """Every owner grants its session key, each through another node, and a block has it."""
+        height = 0
+        for n, grant in enumerate(self._flow.grants(machine.now_ms())):
+            height = max(height, await self._granted(self._doors[n % len(self._doors)], grant))
+        with trio.fail_after(GRANT_S_MAX):
+            while (await self._doors[0].call("chain_status"))["height"] < height:
+                await trio.sleep(0.05)
+
+    async def _granted(self, door: Connection, grant: Submission) -> int:
+        """Its height. A follower that has no stream to the leader yet is asked again."""
+        with trio.move_on_after(GRANT_S_MAX):
+            while True:
+                params = msgspec.json.decode(batch_params([grant]))
+                place = msgspec.convert((await door.call("clob_submitBatch", **params))[0], Place)
+                if place.error is None:
+                    return place.height
+                if place.error["code"] == NONCE_USED:  # gossiped before, and in by now
+                    return int((await self._doors[0].call("chain_status"))["height"]) + 1
+                if place.error["code"] not in (GOSSIPED, UNANSWERED):
+                    raise refused(door, place.error)
+                await trio.sleep(0.2)
+        raise NodeError(NO_GRANT, f"{door.url} has no stream to the leader after {GRANT_S_MAX} s")
+
+    # -- the flow -----------------------------------------------------------------------------
+
+    async def run(self, machine: Machine, advance: Callable[[int], object]) -> None:
+        """Send everything; returns when everything is answered. Raises `NodeError`."""
+        self.sent.began = trio.current_time()
+        turn = on_turn = 0
+        async with trio.open_nursery() as nursery:
+            send, receive = trio.open_memory_channel[list[Batch]](1)
+            nursery.start_soon(self._sign, machine, send)
+            async for batch in each(receive):
+                if on_turn >= COMMANDS_PER_STRETCH:
+                    await self._settled(0)
+                    turn, on_turn = turn + 1, 0
+                await self._settled(COMMANDS_IN_FLIGHT - len(batch.sizes))
+                self._post(self._door(turn), batch, advance)
+                on_turn += len(batch.sizes)
+            await self._settled(0)
+        self.sent.ended = trio.current_time()
+
+    def _door(self, turn: int) -> Connection:
+        """Leader and followers by turns: every second stretch goes through a follower."""
+        leader, *followers = self._doors
+        return followers[turn // 2 % len(followers)] if turn % 2 and followers else leader
+
+    async def _sign(
+        self, machine: Machine, send: "trio.MemorySendChannel[list[Batch]]"
+    ) -> None:
+        """Sign ahead, in a thread."""
+        async with send:
+            for at in range(0, len(self.messages), MESSAGES_PER_PART):
+                part = self.messages[at : at + MESSAGES_PER_PART]
+                make = self._maker(part, machine.now_ms())
+                await send.send(await trio.to_thread.run_sync(make))
+
+    def _maker(self, part: Sequence[Message], now_ms: int) -> Callable[[], list[Batch]]:
+        return lambda: self._flow.batches(part, now_ms)
+
+    async def _settled(self, most: int) -> None:
+        """Return when at most so many commands are on their way. Raises what an answer showed."""
+        while self._in_flight > most and self._fault is None:
+            self._answered = trio.Event()
+            await self._answered.wait()
+        if self._fault is not None:
+            raise self._fault
+
+    def _post(self, door: Connection, batch: Batch, advance: Callable[[int], object]) -> None:
+        self._in_flight += len(batch.sizes)
+
+        def done(answer: Answer) -> None:
+            self._in_flight -= len(batch.sizes)
+            try:
+                self._take(door, batch, answer)
+            except NodeError as error:
+                self._fault = error
+            advance(sum(batch.sizes))
+            self._answered.set()
+
+        door.post("clob_submitBatch", batch.params, done)
+
+    def _take(self, door: Connection, batch: Batch, answer: Answer) -> None:
+        """Check every place of a batch. Raises `NodeError` 7111, 7113, 7114."""
+        places = _places.decode(result_of(answer, "clob_submitBatch", door.url))
+        at = batch.first
+        for place, size in zip(places, batch.sizes, strict=True):
+            if place.error is not None:
+                raise refused(door, place.error)
+            if self.fills.base is None:
+                self.fills.base = place.sequence - at
+            if (place.sequence, place.operations) != (self.fills.base + at, size):
+                text = f"operation {at} of the flow is number {place.sequence} of the chain"
+                raise NodeError(OUT_OF_PLACE, f"{text}, not {self.fills.base + at}: out of order")
+            if place.events:
+                self.fills.hear(place.events)
+            else:
+                self.eventless += range(place.sequence, place.sequence + size)
+            self.sent.height = max(self.sent.height, place.height)
+            self.sent.commands += 1
+            at += size
+        self.sent.operations += at - batch.first
+
+    async def complete(self) -> None:
+        """Ask a follower's receipts for the events that no answer had."""
+        for sequence in self.eventless:
+            receipt = await self._doors[-1].call("chain_getReceipt", sequence=sequence)
+            self.fills.hear(receipt["events"])
+
+
+async def each(parts: "trio.MemoryReceiveChannel[list[Batch]]") -> AsyncIterator[Batch]:
+    async for part in parts:
+        for batch in part:
+            yield batch
+
+
+def refused(door: Connection, error: dict[str, Any]) -> NodeError:
+    text = f"{door.url} refused a command of the flow: {error['code']} {error['message']}"
+    return NodeError(REFUSED, text, code=error["code"])
