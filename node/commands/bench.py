@@ -21,6 +21,7 @@ BENCHES: Final = {
     "transition": ("transition", "blocks of commands through the core, with and without roots"),
     "replay": ("recorded", "the recorded order flow through apply_block"),
     "state": ("tree", "state root after a block, rebuild, size of proofs"),
+    "node": ("node", "orders through a leader and two followers, everything on"),
 }
 """Module of node/bench/ and summary, by name."""
 ADVERSARIAL: Final = "adversarial"

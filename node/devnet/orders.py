@@ -68,18 +68,21 @@ class SignedFlow:
 
     def batches(self, messages: Sequence[Message], now_ms: int) -> list[Batch]:
         """The next messages of the flow, signed. Runs for a while; call it in a thread."""
-        groups, keys = [], []
-        for sender, rows in bundles([self._translator.row(message) for message in messages]):
+        rows = [self._translator.row(message) for message in messages]
+        submissions = self.sign(list(bundles(rows)), now_ms)
+        return [self._batch(part) for part in parts(submissions)]
+
+    def sign(self, groups: Sequence[tuple[int, bytes]], now_ms: int) -> list[Submission]:
+        """Each wallet's rows as a group, signed with its session key."""
+        made, jobs = [], []
+        for sender, rows in groups:
             who = self._wallets[sender]
             self._nonces[sender] += 1
-            owner = address_words(who.session)
             place = SESSION_SLOT, self._accounts[sender], self._nonces[sender]
-            groups.append(Group(*place, now_ms + GROUP_LIFE_MS, owner, rows))
-            keys.append(who.session_key)
-        digests = [self._digest(group) for group in groups]
-        signatures = self._signatures.sign(list(zip(keys, digests, strict=True)))
-        submissions = list(map(Submission, groups, signatures))
-        return [self._batch(part) for part in parts(submissions)]
+            group = Group(*place, now_ms + GROUP_LIFE_MS, address_words(who.session), rows)
+            made.append(group)
+            jobs.append((who.session_key, self._digest(group)))
+        return list(map(Submission, made, self._signatures.sign(jobs)))
 
     def _digest(self, group: Group) -> bytes:
         place = group.account, group.key, FIRST_EPOCH, group.nonce, group.expires

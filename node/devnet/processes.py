@@ -92,7 +92,7 @@ async def _start(name: str, arguments: list[str], log: Path) -> NodeProcess:
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
         )
     line = b""
     try:

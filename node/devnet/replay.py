@@ -21,25 +21,20 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from consensus.layout import NONCE_USED
 from node.devnet.connection import Answer, Connection, result_of
 from node.devnet.fills import Fills
-from node.devnet.orders import Batch, SignedFlow, batch_params
+from node.devnet.grants import refused
+from node.devnet.orders import Batch, SignedFlow
 from node.exceptions import NodeError
 from node.flow.bitstamp import Message
 from node.machine import Machine
-from node.roles.ingest import GOSSIPED, UNANSWERED
-from node.submission import Submission
 
-REFUSED: Final = 7113
 OUT_OF_PLACE: Final = 7114
-NO_GRANT: Final = 7115
 
 COMMANDS_IN_FLIGHT: Final = 2000
 COMMANDS_PER_STRETCH: Final = 4000
 """Sent to one node before the next one has its turn."""
 MESSAGES_PER_PART: Final = 8192
-GRANT_S_MAX: Final = 30
 
 
 class Place(msgspec.Struct):
@@ -67,7 +62,7 @@ class Sent:
 
 
 class Replay:
-    """`grant`, then `run`. `doors` are connections, the leader's first."""
+    """`run`, once the session keys are granted. `doors` are connections, the leader's first."""
 
     def __init__(
         self, flow: SignedFlow, messages: Sequence[Message], doors: Sequence[Connection]
@@ -82,34 +77,6 @@ class Replay:
         self.sent: Final = Sent()
         self.eventless: list[int] = []
         """Sequences of operations whose events did not fit the answer; receipts have them."""
-
-    # -- session keys -------------------------------------------------------------------------
-
-    async def grant(self, machine: Machine) -> None:
-        """Every owner grants its session key, each through another node, and a block has it."""
-        height = 0
-        for n, grant in enumerate(self._flow.grants(machine.now_ms())):
-            height = max(height, await self._granted(self._doors[n % len(self._doors)], grant))
-        with trio.fail_after(GRANT_S_MAX):
-            while (await self._doors[0].call("chain_status"))["height"] < height:
-                await trio.sleep(0.05)
-
-    async def _granted(self, door: Connection, grant: Submission) -> int:
-        """Its height. A follower that has no stream to the leader yet is asked again."""
-        with trio.move_on_after(GRANT_S_MAX):
-            while True:
-                params = msgspec.json.decode(batch_params([grant]))
-                place = msgspec.convert((await door.call("clob_submitBatch", **params))[0], Place)
-                if place.error is None:
-                    return place.height
-                if place.error["code"] == NONCE_USED:  # gossiped before, and in by now
-                    return int((await self._doors[0].call("chain_status"))["height"]) + 1
-                if place.error["code"] not in (GOSSIPED, UNANSWERED):
-                    raise refused(door, place.error)
-                await trio.sleep(0.2)
-        raise NodeError(NO_GRANT, f"{door.url} has no stream to the leader after {GRANT_S_MAX} s")
-
-    # -- the flow -----------------------------------------------------------------------------
 
     async def run(self, machine: Machine, advance: Callable[[int], object]) -> None:
         """Send everything; returns when everything is answered. Raises `NodeError`."""
@@ -201,7 +168,3 @@ async def each(parts: "trio.MemoryReceiveChannel[list[Batch]]") -> AsyncIterator
         for batch in part:
             yield batch
 
-
-def refused(door: Connection, error: dict[str, Any]) -> NodeError:
-    text = f"{door.url} refused a command of the flow: {error['code']} {error['message']}"
-    return NodeError(REFUSED, text, code=error["code"])

@@ -17,6 +17,7 @@ from node.build_check import compiled_state
 from node.devnet import verdict
 from node.devnet.chain import make_validators, write_genesis
 from node.devnet.connection import Connection, connected
+from node.devnet.grants import grant
 from node.devnet.orders import SignedFlow, wallets_of
 from node.devnet.processes import NodeProcess, memory_mb, nodes_of
 from node.devnet.replay import Replay
@@ -94,8 +95,9 @@ async def _whole(plan: Plan, flow: Flow, outcome: Outcome, say: Say) -> None:
         nodes = await stack.enter_async_context(nodes_of(plan.folder, path, keys, FOLLOWERS))
         doors = [await stack.enter_async_context(connected(node.rpc)) for node in nodes]
         signatures = stack.enter_context(Signatures())
-        replay = Replay(SignedFlow(genesis, wallets, signatures), messages, doors)
-        await replay.grant(machine)
+        signed = SignedFlow(genesis, wallets, signatures)
+        await grant(signed, doors, machine)
+        replay = Replay(signed, messages, doors)
         standings = [
             Standing(node.name, await door.call("chain_status"))
             for node, door in zip(nodes, doors, strict=True)
