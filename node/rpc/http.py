@@ -212,7 +212,7 @@ class HttpConnection:
     def _send_ready(self) -> None:
         """Send what is complete from the front."""
         while self._slots and self._slots[0].answer is not None:
-            self._outbox.push(self._slots.popleft().answer or b"")
+            self._outbox.push(self._slots.popleft().answer or b"", asked=True)
         self._sent.set()
 
     async def _answered(self) -> None:

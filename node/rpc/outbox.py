@@ -10,20 +10,17 @@ is dropped: what waits is replaced by a last word, and a second later its scope 
 writer may be stuck in `send_all` and would never look at a flag. One answer may be larger than the
 limit; a client that asks for one and reads it gets all of it. Reading from a client stops while
 half of the limit waits, so that one who asks and never reads is held back before it is dropped.
-Unread means that the present send takes five seconds already, or that sixteen mebibytes wait: the
-answers to a thousand pipelined commands come at once, when the disk has them, and are more than a
-mebibyte before anybody could read them.
+The limit is for what nobody asked for. The answers to a thousand pipelined commands come at once,
+when the disk has them: eight mebibytes may wait before their reader is slow.
 """
 
-import math
 from collections.abc import Callable
 from typing import Final
 
 import trio
 
 UNREAD_BYTES_MAX: Final = 1 << 20
-BURST_BYTES_MAX: Final = 16 << 20
-STUCK_S: Final = 5
+ANSWERS_BYTES_MAX: Final = 8 << 20
 SEND_S_MAX: Final = 30
 
 
@@ -38,18 +35,17 @@ class Outbox:
         self._waiting: list[bytes] = []
         self._news = trio.Event()
         self._room = trio.Event()
-        self._stuck_at = math.inf  # when the present send will have taken too long
         self.last_word = b""
+        self._unasked = 0  # bytes of notifications among what waits
         self.size = 0
         self.is_dropped = False
         self.is_closing = False
 
-    def push(self, data: bytes) -> None:
-        """Queue bytes; drops the client if it has too many unread."""
+    def push(self, data: bytes, *, asked: bool = False) -> None:
+        """Queue bytes, `asked` if they answer; drops the client if it has too many unread."""
         if self.is_dropped or self.is_closing or not data:
             return
-        limit = UNREAD_BYTES_MAX if trio.current_time() > self._stuck_at else BURST_BYTES_MAX
-        if self.size > limit:
+        if self._unasked > UNREAD_BYTES_MAX or self.size > ANSWERS_BYTES_MAX:
             self.is_dropped = True
             self._waiting = [self.last_word] if self.last_word else []
             self._drop()
@@ -57,6 +53,7 @@ class Outbox:
             return
         self._waiting.append(data)
         self.size += len(data)
+        self._unasked += 0 if asked else len(data)
         self._news.set()
 
     def close(self) -> None:
@@ -78,14 +75,13 @@ class Outbox:
     async def run(self) -> None:
         """Send what is pushed, until closed. Raises what the stream raises."""
         while True:
-            data = b"".join(self._waiting)
+            data, unasked = b"".join(self._waiting), self._unasked
             self._waiting.clear()
             if data:
-                self._stuck_at = trio.current_time() + STUCK_S
                 with trio.fail_after(SEND_S_MAX):
                     await self._stream.send_all(data)
-                self._stuck_at = math.inf
                 self.size -= len(data)
+                self._unasked -= unasked
                 if not self.is_full:
                     self._room.set()
             elif self.is_closing:

@@ -5,7 +5,6 @@ request.
 """
 
 import logging
-import logging
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -29,7 +28,6 @@ DROP_S: Final = 1
 LINGER_S: Final = 2
 LINGER_BYTES_MAX: Final = 4 << 20
 BACKLOG: Final = 1024
-log: Final = logging.getLogger(__name__)
 
 GONE: Final = (
     trio.BrokenResourceError,
@@ -169,7 +167,6 @@ class RpcServer:
     def _dropper(self, nursery: trio.Nursery) -> Callable[[], None]:
         def drop() -> None:
             self.dropped += 1
-            log.info("dropped a client that does not read what it asked for")
             nursery.cancel_scope.deadline = trio.current_time() + DROP_S
 
         return drop

@@ -146,7 +146,7 @@ class WebSocketConnection:
 
     def _reply(self, text: bytes) -> None:
         if text and not self._is_over:
-            self._outbox.push(text_frame(text))
+            self._outbox.push(text_frame(text), asked=True)
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
