@@ -6,9 +6,10 @@ message says.
 Theory. Every message carries its `sequence`, and `previous`, that of the message before it in the
 same channel. A subscriber that sees another `previous` than it expects has missed something; it
 subscribes again and names the last sequence it has: if the next message is still in the ring, it
-goes on from there, else a snapshot comes. Sequences are a node's own. They start from its clock, so
-those of an earlier run are below all of this one and are never taken for a place in it; what is
-common to all nodes is `operation`, the chain's number of the last operation in a message.
+goes on from there, else a snapshot comes, or, where there is none, a message that says `gap`.
+Sequences are a node's own. They start from its clock, so those of an earlier run are below all of
+this one and are never taken for a place in it; what is common to all nodes is `operation`, the
+chain's number of the last operation in a message.
 """
 
 from collections import deque
@@ -37,10 +38,15 @@ class Channel:
     (trades, blocks) has none.
     """
 
-    def __init__(self, start: int, snapshot: Callable[[], dict[str, object]] | None = None) -> None:
+    def __init__(
+        self,
+        start: int,
+        snapshot: Callable[[], dict[str, object]] | None = None,
+        ring: int = RING_MESSAGES,
+    ) -> None:
         self.sequence = start
         self._snapshot = snapshot
-        self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING_MESSAGES)
+        self._ring: deque[tuple[int, bytes]] = deque(maxlen=ring)
         self._listeners: dict[int, Callable[[bytes], None]] = {}
         self._next = 0
 
@@ -79,5 +85,6 @@ class Channel:
         if resume is not None and self._ring and self._ring[0][0] <= resume + 1 <= self.sequence:
             return [body for sequence, body in self._ring if sequence > resume]
         if self._snapshot is None:
-            return []
+            lost = {"sequence": self.sequence, "gap": True}
+            return [] if resume is None else [encode(lost)]
         return [encode({"sequence": self.sequence, "snapshot": True, **self._snapshot()})]

@@ -25,6 +25,7 @@ TICK_S: Final = 0.01
 CHECKED_LEVELS: Final = 25
 SNAPSHOT_LEVELS: Final = 1000
 ACCOUNT_CHANNELS_MAX: Final = 4096
+ACCOUNT_RING: Final = 512
 TRADES_KEPT: Final = 1000
 FILLS_KEPT: Final = 10_000
 
@@ -118,7 +119,7 @@ class Feeds:
         """The channel of an account's orders; None if there are too many channels already."""
         channel = self.accounts.get(account)
         if channel is None and len(self.accounts) < ACCOUNT_CHANNELS_MAX:
-            channel = self.accounts[account] = Channel(self._start)
+            channel = self.accounts[account] = Channel(self._start, ring=ACCOUNT_RING)
         return channel
 
     def hear(self, entry: Entry) -> None:
@@ -154,7 +155,7 @@ class Feeds:
             fills = self.fills.setdefault(account, deque(maxlen=FILLS_KEPT))
             fills.append(event_json(words) | {"time": time})
         channel = self.accounts.get(account)
-        if channel is not None and channel.listeners:
+        if channel is not None:  # without a listener too: one may come back and resume
             channel.put(words[1], event_json(words) | {"time": time})
 
 

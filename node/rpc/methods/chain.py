@@ -93,6 +93,13 @@ class ChainMethods:
             "alarms": chain.alarms[-5:],
         }
 
+    def validators(self, params: Raw, client: Client) -> object:
+        """The validators' keys, with the proofs that their holders have the secrets."""
+        return [
+            {"key": "0x" + one.key.hex(), "proof": "0x" + one.proof.hex()}
+            for one in self._chain.genesis.validators
+        ]
+
     def get_header(self, params: Raw, client: Client) -> object:
         """A header, its bytes, and the block's certificate if there is one."""
         return self._header_json(self._height(by_name(params, AtHeight)))
@@ -213,6 +220,7 @@ class ChainMethods:
     def methods(self) -> dict[str, Method]:
         return {
             "chain_status": self.status,
+            "chain_validators": self.validators,
             "chain_getHeader": self.get_header,
             "chain_getBlock": self.get_block,
             "chain_getReceipt": self.get_receipt,

@@ -1,4 +1,4 @@
-"""`clob_markets`, `clob_book`, `clob_trades`: what everybody may see.
+"""`clob_assets`, `clob_markets`, `clob_book`, `clob_trades`: what everybody may see.
 
 What lives here: terms of markets from the state, books and trades from the feeds. What must never
 live here: an order's owner.
@@ -68,6 +68,28 @@ class MarketMethods:
             )
         return found
 
+    def assets(self, params: Raw, client: Client) -> object:
+        """Every listed asset; `name` is what signed words call it."""
+        return settled(self._node, self._assets)
+
+    def _assets(self) -> object:
+        M = self._node.chain.state.memory.M
+        names = Names(M)
+        found = []
+        for asset in range(M[layout.ASSETS]):
+            at = layout.AT_ASSETS + asset * 16
+            symbol = int(M[at + layout.ASSET_SYMBOL]).to_bytes(7, "big").rstrip(b"\0")
+            found.append(
+                {
+                    "asset": asset,
+                    "symbol": symbol.decode("ascii", "replace"),
+                    "name": names.asset(asset),
+                    "decimals": int(M[at + layout.ASSET_DECIMALS]),
+                    "withdraw_minimum": str(M[at + layout.ASSET_WITHDRAW_MIN]),
+                }
+            )
+        return found
+
     def book(self, params: Raw, client: Client) -> object:
         """The best levels of a market, with the sequence that deltas follow."""
         asked = by_name(params, OfMarket)
@@ -98,6 +120,7 @@ class MarketMethods:
 
     def methods(self) -> dict[str, Method]:
         return {
+            "clob_assets": self.assets,
             "clob_markets": self.markets,
             "clob_book": self.book,
             "clob_trades": self.trades,
