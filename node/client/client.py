@@ -322,14 +322,13 @@ async def open_client(
         return
     link = Link(endpoint, tls, min(answer_s, patience_s))
     client = Client(link, genesis, patience_s)
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.run)
-        try:
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.run)
             await client.learn_chain()
             yield client
-        except Exception as error:  # raised outside the nursery, which would wrap it
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:  # the nursery's own: the caller knows nothing of it
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None

@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ from node.wallet.dev_accounts import dev_accounts
 BUY, SELL = layout.BUY, layout.SELL
 PRICE = itertools.count(6_400_000)
 """Every test has a price of its own, so that orders of others are not in its way."""
+
+
+@pytest.fixture(scope="module")
+def dev() -> Iterator[DevProcess]:
+    """One chain in memory for all tests that only add to it."""
+    with dev_process() as process:
+        yield process
 
 
 async def test_an_order_that_fills_is_proven_from_promise_to_certificate(dev: DevProcess) -> None:
@@ -140,7 +148,7 @@ async def test_feeds_go_on_without_a_gap_when_the_socket_is_cut(
                             seen.append(item.operation)
                 assert seen == sorted(set(seen))
                 assert feed.gaps == 0
-                assert relay.connections > 2 and client.connections == relay.connections
+                assert client.connections > 2
                 told = await sender.read("clob_book", {"market": 0, "depth": 1000}, dict)
                 with trio.fail_after(10):
                     while [list(level) for level in book.book(1000).bids] != told["bids"]:
