@@ -52,7 +52,7 @@ def decode(data: bytes, *, limit_bytes: int) -> object:
     if len(data) > limit_bytes:
         raise _not_json(f"{len(data)} bytes, at most {limit_bytes} are allowed")
     try:
-        _check_depth(data)
+        check_depth(data)
         value: object = json.loads(
             data.decode("utf-8"),
             parse_float=Unfit,
@@ -64,14 +64,17 @@ def decode(data: bytes, *, limit_bytes: int) -> object:
     return value
 
 
-def _check_depth(data: bytes) -> None:
-    """The decoder recurses in C: where an embedder has raised Python's limit, it would crash."""
+def check_depth(data: bytes, most: int = DEPTH_MAX) -> None:
+    """Raise `ValueError` for a JSON text that is nested deeper than `most`.
+
+    Decoders recurse in C: where an embedder has raised Python's limit, they would crash.
+    """
     depth = 0
     for token in _BRACKETS.finditer(data):
         if token[0] in (b"[", b"{"):
             depth += 1
-            if depth > DEPTH_MAX:
-                raise ValueError(f"lists and objects are nested more than {DEPTH_MAX} deep")
+            if depth > most:
+                raise ValueError(f"lists and objects are nested more than {most} deep")
         elif token[0] in (b"]", b"}"):
             depth -= 1
 

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from consensus.exceptions import ConsensusError
+from consensus.genesis_fields import check_depth
 from node.containment import Contained
 from node.exceptions import NodeError
 from node.reads import Make
@@ -33,6 +34,7 @@ INTERNAL_ERROR: Final = -32603
 BATCH_FULL: Final = 7389
 
 BATCH_CALLS_MAX: Final = 100
+DEPTH_MAX: Final = 64
 BATCH_ANSWER_BYTES_MAX: Final = 4 << 20
 """What a batch has answered when its remaining calls are refused with 7389."""
 NOTHING: Final = b""
@@ -93,6 +95,18 @@ encode: Final = _encoder.encode
 log: Final = logging.getLogger(__name__)
 
 
+def is_too_deep(message: bytes) -> bool:
+    """Whether the JSON is nested deeper than any call is; how deep the parser itself would go
+    depends on the stack that it finds."""
+    if message.count(b"[") + message.count(b"{") <= DEPTH_MAX:
+        return False
+    try:
+        check_depth(message, DEPTH_MAX)
+    except ValueError:
+        return True
+    return False
+
+
 class Dispatcher:
     """Methods by name. `client` is passed through to them."""
 
@@ -108,6 +122,9 @@ class Dispatcher:
         """
         if not is_utf8(message):
             reply(_error(b"null", PARSE_ERROR, "not UTF-8"))
+        elif is_too_deep(message):
+            text = f"not JSON: lists and objects are nested more than {DEPTH_MAX} deep"
+            reply(_error(b"null", PARSE_ERROR, text))
         elif message.lstrip()[:1] == b"[":
             self._batch(message, client, reply)
         else:

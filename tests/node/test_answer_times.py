@@ -14,7 +14,7 @@ async def test_answers_do_not_wait_for_the_seal_of_the_block(autojump_clock: obj
         leader = await fleet.start(nursery, 0)
         for n in range(40):
             began = trio.current_time()
-            answer = await leader.submits.submit(wallet.order(leader, n % 2, 100))
+            answer = await leader.submits.submit(wallet.order(leader.chain.state, n % 2, 100))
             assert answer.number == 0, answer
             assert trio.current_time() - began < PROMPT_S, n
             await trio.sleep(0.06)

@@ -33,7 +33,7 @@ async def test_commands_pipelined_through_a_follower_are_executed_in_their_order
         follower = await fleet.start(nursery, 1)
         await fleet.start(nursery, 2)
         await trio.sleep(3)
-        sent = [wallets[n % 4].order(leader, 0, 50 + n % 7) for n in range(1000)]
+        sent = [wallets[n % 4].order(leader.chain.state, 0, 50 + n % 7) for n in range(1000)]
         found: dict[int, Answer] = {}
 
         def keep(n: int) -> Callable[[Answer], None]:
@@ -67,7 +67,7 @@ async def test_a_batch_of_too_many_groups_is_refused_whole(autojump_clock: objec
     fleet = Fleet(fleet_genesis(validators=1))
     async with trio.open_nursery() as nursery:
         leader = await fleet.start(nursery, 0)
-        submission = Wallet(0).order(leader, 0, 50)
+        submission = Wallet(0).order(leader.chain.state, 0, 50)
         nursery.cancel_scope.cancel()
     full = write_batch([submission] * BATCH_GROUPS_MAX)
     assert sum(1 for _ in read_batch(full)) == BATCH_GROUPS_MAX

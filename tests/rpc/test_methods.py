@@ -37,11 +37,11 @@ async def refusal(on: Live, method: str, params: object) -> Refused:
 async def test_an_order_by_words_fills_and_everything_tells_the_same(tmp_path: Path) -> None:
     async with live(tmp_path) as on:
         seller, buyer = Wallet(0), Wallet(1)
-        rested = await on.submit(seller.order(on.node, layout.SELL, 120, 10))
+        rested = await on.submit(seller.order(on.node.chain.state, layout.SELL, 120, 10))
         assert rested["events"][0]["event"] == "rested"
         handle = rested["events"][0]["handle"]
         command = in_words(
-            buyer.order(on.node, layout.BUY, 120, 4),
+            buyer.order(on.node.chain.state, layout.BUY, 120, 4),
             {"op": "place", "market": "BTC-USD", "side": "buy", "client": 1, "price": 120,
              "lots": "4"},
         )  # fmt: skip
@@ -56,14 +56,16 @@ async def test_an_order_by_words_fills_and_everything_tells_the_same(tmp_path: P
         by_client = await on.call("clob_order", {"account": owner, "client": 1})
         assert by_client == order
         assert await on.call("clob_openOrders", {"account": owner}) == [order]
-        assert await on.call("clob_openOrders", {"account": buyer.account(on.node)}) == []
+        assert (
+            await on.call("clob_openOrders", {"account": buyer.account(on.node.chain.state)}) == []
+        )
         book = await on.call("clob_book", {"market": "BTC-USD"})
         assert (book["bids"], book["asks"], book["last"]) == ([], [[120, 6, 1]], 120)
         assert book["checksum"] == checksum(Book((), (Level(120, 6, 1),)))
         trades = await on.call("clob_trades", {"market": 0})
         assert [(one["price"], one["lots"]) for one in trades] == [(120, 4)]
         for wallet in (seller, buyer):
-            account = wallet.account(on.node)
+            account = wallet.account(on.node.chain.state)
             fills = await on.call("clob_fills", {"account": account})
             assert fills[0]["event"] == "trade"
             position = (await on.call("clob_account", {"account": account}))["positions"][0]
@@ -72,7 +74,7 @@ async def test_an_order_by_words_fills_and_everything_tells_the_same(tmp_path: P
 
 async def test_promises_receipts_headers_and_certificates_verify(tmp_path: Path) -> None:
     async with live(tmp_path) as on:
-        answer = await on.submit(Wallet(0).order(on.node, layout.BUY, 90))
+        answer = await on.submit(Wallet(0).order(on.node.chain.state, layout.BUY, 90))
         status = await on.call("chain_status")
         appointment = promises.decode_appointment(raw(status["appointment"]))
         validators = on.node.chain.validators
@@ -84,7 +86,7 @@ async def test_promises_receipts_headers_and_certificates_verify(tmp_path: Path)
 
         await on.sealed()
         receipt = await on.call("chain_getReceipt", {"sequence": answer["sequence"]})
-        again = {"account": Wallet(0).account(on.node), "nonce": "1"}
+        again = {"account": Wallet(0).account(on.node.chain.state), "nonce": "1"}
         assert await on.call("chain_getReceipt", again) == receipt
         header_json = await on.call("chain_getHeader", {"height": answer["height"]})
         header = decode_header(raw(header_json["header"]))
@@ -108,7 +110,9 @@ async def test_proofs_verify_under_the_root_of_a_header(tmp_path: Path) -> None:
     async with live(tmp_path) as on:
         wallet = Wallet(0)
         address = "0x" + wallet.owner.hex()
-        rested = (await on.submit(wallet.order(on.node, layout.BUY, 90, 7)))["events"][0]
+        rested = (await on.submit(wallet.order(on.node.chain.state, layout.BUY, 90, 7)))["events"][
+            0
+        ]
         await on.sealed()
         asked: list[tuple[dict[str, object], Any]] = [
             ({"kind": "account", "address": address},
@@ -139,7 +143,7 @@ async def test_proofs_verify_under_the_root_of_a_header(tmp_path: Path) -> None:
 async def is_refused_while_a_block_is_open(on: Live, question: dict[str, object]) -> bool:
     """On a busy machine a block may be sealed before the question is there: then again."""
     for price in range(50, 66):
-        await on.submit(Wallet(1, nonce=price).order(on.node, layout.BUY, price))
+        await on.submit(Wallet(1, nonce=price).order(on.node.chain.state, layout.BUY, price))
         try:
             await on.call("chain_getProof", question)
         except Refused as error:
@@ -151,8 +155,8 @@ async def is_refused_while_a_block_is_open(on: Live, question: dict[str, object]
 async def test_a_wrong_signature_says_what_the_node_saw(tmp_path: Path) -> None:
     async with live(tmp_path) as on:
         right, wrong = Wallet(0), Wallet(1)
-        submission = right.order(on.node, layout.BUY, 90)
-        stranger = wrong.signed(on.node, submission.group.operations)
+        submission = right.order(on.node.chain.state, layout.BUY, 90)
+        stranger = wrong.signed(on.node.chain.state, submission.group.operations)
         command = packed(submission) | {"signature": "0x" + stranger.signature.hex()}
         error = await refusal(on, "clob_submit", command)
         assert error.code == BAD_SIGNATURE
@@ -195,7 +199,7 @@ BAD_COMMANDS: list[tuple[dict[str, object], int | None]] = [
 
 async def test_a_command_that_cannot_be_one_is_refused_by_number(tmp_path: Path) -> None:
     async with live(tmp_path) as on:
-        command = packed(Wallet(0).order(on.node, layout.BUY, 90))
+        command = packed(Wallet(0).order(on.node.chain.state, layout.BUY, 90))
         for change, code in BAD_COMMANDS:
             error = await refusal(on, "clob_submit", command | change)
             assert error.code != -32603, (change, error)
@@ -206,7 +210,7 @@ async def test_a_command_that_cannot_be_one_is_refused_by_number(tmp_path: Path)
 async def test_a_batch_of_commands_is_answered_in_its_order(tmp_path: Path) -> None:
     async with live(tmp_path) as on:
         wallet = Wallet(0)
-        good = [packed(wallet.order(on.node, layout.BUY, 80 + n)) for n in range(3)]
+        good = [packed(wallet.order(on.node.chain.state, layout.BUY, 80 + n)) for n in range(3)]
         batch = [good[0], good[0], good[1], good[2]]
         answers = await on.call("clob_submitBatch", {"commands": batch})
         assert answers[1]["error"]["code"] == layout.NONCE_USED
@@ -220,7 +224,7 @@ async def test_a_batch_of_commands_is_answered_in_its_order(tmp_path: Path) -> N
 
 async def test_the_digest_is_what_a_wallet_signs(tmp_path: Path) -> None:
     async with live(tmp_path) as on:
-        submission = Wallet(0).signed(on.node, commands.place(0, layout.BUY, 1, 90, 5))
+        submission = Wallet(0).signed(on.node.chain.state, commands.place(0, layout.BUY, 1, 90, 5))
         command = in_words(
             submission,
             {"op": "place", "market": 0, "side": "buy", "client": 1, "price": 90, "lots": 5},
@@ -307,20 +311,20 @@ async def test_a_subscription_is_a_snapshot_then_deltas_and_can_be_resumed(
 ) -> None:
     async with live(tmp_path) as on:
         wallet = Wallet(0)
-        await on.submit(wallet.order(on.node, layout.BUY, 90, 5))
+        await on.submit(wallet.order(on.node.chain.state, layout.BUY, 90, 5))
         name = await on.call("clob_subscribe", {"channel": "book", "market": "BTC-USD"})
         first = await on.news()
         assert first["subscription"] == name
         assert first["result"]["snapshot"] is True
         assert first["result"]["bids"] == [[90, 5, 1]]
-        await on.submit(wallet.order(on.node, layout.BUY, 91, 6))
+        await on.submit(wallet.order(on.node.chain.state, layout.BUY, 91, 6))
         second = (await on.news())["result"]
         assert second["previous"] == first["result"]["sequence"]
         assert second["bids"] == [[91, 6, 1]]
         assert second["checksum"] == checksum(Book((Level(91, 6, 1), Level(90, 5, 1)), ()))
         assert await on.call("clob_unsubscribe", {"subscription": name}) is True
         assert await on.call("clob_unsubscribe", {"subscription": name}) is False
-        await on.submit(wallet.order(on.node, layout.BUY, 92, 7))
+        await on.submit(wallet.order(on.node.chain.state, layout.BUY, 92, 7))
         await trio.sleep(0.05)
         resume = {"channel": "book", "market": 0, "resume": str(second["sequence"])}
         await on.call("clob_subscribe", resume)
@@ -339,8 +343,8 @@ async def test_every_channel_speaks(tmp_path: Path) -> None:
             if channel == "orders":
                 params["account"] = "0x" + seller.owner.hex()
             names[await on.call("clob_subscribe", params)] = channel
-        await on.submit(seller.order(on.node, layout.SELL, 120, 5))
-        await on.submit(buyer.order(on.node, layout.BUY, 120, 5))
+        await on.submit(seller.order(on.node.chain.state, layout.SELL, 120, 5))
+        await on.submit(buyer.order(on.node.chain.state, layout.BUY, 120, 5))
         heard: dict[str, list[Any]] = {channel: [] for channel in names.values()}
         with trio.fail_after(20):
             while not all(heard.values()) or len(heard["orders"]) < 2:
@@ -378,7 +382,7 @@ async def test_what_wallets_ask_when_they_connect(tmp_path: Path) -> None:
         assert await on.call("eth_chainId") == "0x539"
         assert await on.call("net_version") == "1337"
         assert (await on.call("web3_clientVersion")).startswith("Rialto/")
-        await on.submit(Wallet(0).order(on.node, layout.BUY, 90))
+        await on.submit(Wallet(0).order(on.node.chain.state, layout.BUY, 90))
         height = await on.sealed()
         latest = await on.call("eth_getBlockByNumber", ["latest", False])
         assert int(latest["number"], 16) >= height

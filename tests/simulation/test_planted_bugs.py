@@ -78,13 +78,13 @@ def test_a_signature_that_last_signed_would_have_refused_is_found(
 
 
 def test_a_vote_before_the_block_is_kept_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    apply: Callable[[Follower, SealedBlock], object] = Follower._apply
+    apply: Callable[[Follower, SealedBlock], object] = Follower._take
 
     async def vote_first(self: Follower, sealed: SealedBlock) -> bool:
         await self._certifier.vote_for(sealed.subject)
         return bool(await apply(self, sealed))  # type: ignore[misc]
 
-    monkeypatch.setattr(Follower, "_apply", vote_first)
+    monkeypatch.setattr(Follower, "_take", vote_first)
     assert "was signed, the chain ends at" in first_failure()
 
 
