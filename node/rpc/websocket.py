@@ -109,7 +109,8 @@ class WebSocketConnection:
 
     def notify(self, text: bytes) -> None:
         """Push a message that is no answer."""
-        self._reply(text)
+        if text and not self._is_over:
+            self._outbox.push(text_frame(text))
 
     def say_goodbye(self) -> None:
         """The server stops."""
