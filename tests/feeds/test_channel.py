@@ -18,8 +18,8 @@ def reader(channel: Channel, resume: int | None = None) -> list[dict[str, Any]]:
     return heard
 
 
-def with_snapshot() -> Channel:
-    channel = Channel(START, lambda: {"whole": channel.sequence})
+def with_snapshot(ring: int = law.RING_MESSAGES) -> Channel:
+    channel = Channel(START, ring=ring, snapshot=lambda: {"whole": channel.sequence})
     return channel
 
 
@@ -59,10 +59,9 @@ def test_who_missed_nothing_gets_nothing() -> None:
 
 @pytest.mark.parametrize("resume", [None, 0, START - 1, START + 4, START + 99, -5])
 def test_who_was_away_too_long_or_elsewhere_gets_a_snapshot(
-    resume: int | None, monkeypatch: pytest.MonkeyPatch
+    resume: int | None,
 ) -> None:
-    monkeypatch.setattr(law, "RING_MESSAGES", 4)
-    channel = with_snapshot()
+    channel = with_snapshot(ring=4)
     for n in range(10):
         channel.put(n, {"n": n})
     heard = reader(channel, resume)
@@ -110,7 +109,8 @@ def test_the_ring_is_bounded() -> None:
     for n in range(law.RING_MESSAGES + 10):
         channel.put(n, {})
     assert len(reader(channel, resume=channel.sequence - law.RING_MESSAGES)) == law.RING_MESSAGES
-    assert reader(channel, resume=channel.sequence - law.RING_MESSAGES - 1) == []
+    lost = reader(channel, resume=channel.sequence - law.RING_MESSAGES - 1)
+    assert lost == [{"sequence": channel.sequence, "gap": True}]
 
 
 def test_a_notification_is_one_json_rpc_text() -> None:
