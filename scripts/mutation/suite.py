@@ -21,6 +21,7 @@ import importlib.abc
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -343,7 +344,10 @@ def main(arguments: Sequence[str]) -> int:
         return int(pytest.main([*OPTIONS, "-x", *request["files"]]))
     mutants = [Mutant(*fields) for fields in request["mutants"]]
     suite = Suite(mutants, Path(arguments[1]), request["budget_s"], request["jobs"])
-    return int(pytest.main([*OPTIONS, *request["tests"]], plugins=[suite]))
+    try:
+        return int(pytest.main([*OPTIONS, *request["tests"]], plugins=[suite]))
+    finally:
+        shutil.rmtree(suite.folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

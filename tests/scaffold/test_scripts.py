@@ -54,7 +54,8 @@ def test_a_script_called_wrongly_prints_its_usage_and_exits_2(script: str) -> No
 
 
 @pytest.mark.parametrize(
-    "script", ["scripts/bootstrap", "scripts/devnet", "scripts/pure", "scripts/test", ".ci/run"]
+    "script",
+    [".ci/run", *(f"scripts/{name}" for name in ("bootstrap", "devnet", "mutate", "pure", "test"))],
 )
 def test_every_entry_point_is_executable_and_parses(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
