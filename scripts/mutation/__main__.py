@@ -26,7 +26,7 @@ from scripts.mutation.corpus import ROOT, record_all
 from scripts.mutation.mutants import CHECK, Mutant, mutants_of
 from scripts.mutation.results import Results, report, review_name, survivors_of
 
-BUDGET_S: Final = 20.0  # processor time of the tests for one mutant
+BUDGET_S: Final = 10.0  # processor time of the tests for one mutant
 # Not judged by mutants, each for a reason.
 EXCLUDED: Final = {
     "consensus/matching/naive": "the naive twin is itself a test: it says what the core must do",

@@ -45,7 +45,7 @@ OPTIONS: Final = (
     "-o", "addopts=--strict-markers",
 )  # fmt: skip
 MARKS: Final = "__mutation_marks__"
-LOOP_CPU_S: Final = 3.0  # beyond ten times what the test takes
+LOOP_CPU_S: Final = 2.0  # beyond four times what the test takes
 STUCK_S: Final = 120.0  # by the clock: the machine may be busy
 NOTHING_REACHES: Final = None
 
@@ -229,7 +229,7 @@ class Suite:
         note = self.folder / f"killer-{os.getpid()}"
         for item, following in with_next([self.items[name] for name in chosen]):
             note.write_text(item.nodeid)
-            signal.setitimer(signal.ITIMER_PROF, LOOP_CPU_S + 10 * self.seconds[item.nodeid])
+            signal.setitimer(signal.ITIMER_PROF, LOOP_CPU_S + 4 * self.seconds[item.nodeid])
             signal.setitimer(signal.ITIMER_REAL, STUCK_S + 50 * self.seconds[item.nodeid])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self._has_failed():
