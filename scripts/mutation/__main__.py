@@ -21,7 +21,7 @@ from typing import Final
 
 from consensus.proving.subset import CORE_MODULES
 from node.ctwin import core_sources
-from scripts.mutation.core import run_corpus
+from scripts.mutation.core import repeatable, run_corpus
 from scripts.mutation.corpus import ROOT, record_all
 from scripts.mutation.mutants import CHECK, Mutant, mutants_of
 from scripts.mutation.results import Results, report, review_name, survivors_of
@@ -98,10 +98,11 @@ def choose(path: str, options: argparse.Namespace) -> Iterator[Mutant]:
 def run_core(mutants: Sequence[Mutant], results: Results) -> None:
     if not mutants:
         return
-    corpus = record_all()
-    messages = sum(recording.messages for recording in corpus)
-    say(f"recorded {messages} messages of {len(corpus)} venues")
     sources = core_sources(ROOT)
+    recorded = record_all()
+    corpus = repeatable(sources, recorded)
+    messages = sum(recording.messages for recording in corpus)
+    say(f"{len(corpus)} of {len(recorded)} recordings, {messages} random messages")
     for path in sorted({mutant.path for mutant in mutants}):
         of_module = [mutant for mutant in mutants if mutant.path == path]
         say(f"{path}: {len(of_module)} mutants against the corpus")

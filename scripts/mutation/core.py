@@ -12,6 +12,7 @@ own.
 
 import ast
 import ctypes
+import mmap
 import os
 import re
 import signal
@@ -166,37 +167,48 @@ def cpu_seconds(library: Path, corpus: Sequence[Recording]) -> float:
     return 0.3 + 4 * (spent - before.children_user - before.children_system)
 
 
+def repeatable(sources: Mapping[str, str], corpus: Sequence[Recording]) -> list[Recording]:
+    """The recordings that the unchanged core repeats, each asked in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = compile_c(sources, Path(folder) / "core.so")
+        return [one for one in corpus if replay(library, 0, [one], FATHER_WAITS_S) is None]
+
+
 def replay(library: Path, number: int, corpus: Sequence[Recording], limit_s: float) -> str | None:
     """What stopped mutant `number` in a child process of its own; None if nothing did."""
+    shared = mmap.mmap(-1, 8)  # where the child is, even if it does not come back
     child = os.fork()
     if child == 0:
-        code = len(corpus)
         signal.setitimer(signal.ITIMER_PROF, limit_s)  # its signal ends the process
+        code = 2
         try:
-            code = _first_difference(library, number, corpus)
+            code = int(_differs(library, number, corpus, shared))
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
+    where = corpus[int.from_bytes(shared[:8], "little")].name if corpus else ""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return "endless loop" if number == signal.SIGPROF else signal.Signals(number).name
-    code = os.waitstatus_to_exitcode(status)
-    return None if code == 255 else f"corpus {corpus[code].name}" if code < len(corpus) else "error"
+        how = "endless loop" if number == signal.SIGPROF else signal.Signals(number).name
+        return f"{where} ({how})"
+    return where if os.waitstatus_to_exitcode(status) else None
 
 
-def _first_difference(library: Path, number: int, corpus: Sequence[Recording]) -> int:
-    """The index of the first recording that comes out otherwise; 255 if none does."""
+def _differs(library: Path, number: int, corpus: Sequence[Recording], shared: mmap.mmap) -> bool:
+    """Whether a recording comes out otherwise; `shared` says which."""
     loaded = ctypes.CDLL(str(library))
-    ctypes.c_int64.in_dll(loaded, "rialto_mutant").value = number
+    if number:
+        ctypes.c_int64.in_dll(loaded, "rialto_mutant").value = number
     function = loaded.rialto_replay
-    function.argtypes = [Vec, Vec, *[ctypes.c_char_p] * 3, ctypes.c_int64]
-    for index, recording in enumerate(corpus):
-        # The child's memory is a copy already: what it writes here is gone with it.
-        parts = (recording.M, recording.S, recording.before, recording.now)
-        views = [(ctypes.c_char * len(part)).from_buffer(part) for part in parts]
-        at = [ctypes.addressof(view) for view in views]
-        M_vec, S_vec = Vec(len(parts[0]) // 8, at[0]), Vec(len(parts[1]) // 8, at[1])
-        words = len(recording.steps) // 8
-        if function(M_vec, S_vec, views[2], views[3], recording.steps, words):
-            return index
-    return 255
+    function.argtypes = [Vec, Vec, *[ctypes.c_void_p] * 2, ctypes.c_char_p, ctypes.c_int64]
+    for index, one in enumerate(corpus):
+        shared[:8] = index.to_bytes(8, "little")
+        # Zero pages come from the system only when they are touched.
+        regions = [(ctypes.c_char * length)() for length, _ in (one.M, one.S, one.M, one.M)]
+        for region, data in zip(regions, (one.M[1], one.S[1], one.M[1], one.M[1]), strict=True):
+            ctypes.memmove(region, data, len(data))
+        M, S, before, now = (ctypes.addressof(region) for region in regions)
+        M_vec, S_vec = Vec(one.M[0] // 8, M), Vec(one.S[0] // 8, S)
+        if function(M_vec, S_vec, before, now, one.steps, len(one.steps) // 8):
+            return True
+    return False

@@ -7,7 +7,7 @@ The recording is taken from `agreement.Run`, which compares the core with the na
 group and every block and stops at the first difference. So what is recorded is what the twin says,
 and a changed core that differs from the recording fails tests/core/test_agreement.py, which plays
 the same venues and seeds. Only groups refused for a full block rest on the core alone: the twin has
-no leaves.
+no leaves. The second part are the exchanges of tests/rules, each told to core and twin by a test.
 """
 
 import sys
@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from struct import iter_unpack, pack
 from typing import Final
+
+import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "core"))
@@ -27,48 +29,57 @@ from venues import VENUES, Venue  # noqa: E402
 from consensus import layout  # noqa: E402
 from consensus.execute import operate  # noqa: E402
 
-GENESIS, OPEN, ROWS, KEEP, SEAL, UNDO = range(1, 7)  # replay.c
+GENESIS, OPEN, ROWS, KEEP, IMAGE, SEAL, UNDO = range(1, 8)  # replay.c
 GENESIS_WORDS: Final = (layout.S_KEY, layout.S_ACCOUNT, layout.S_LOW)
 
 
 @dataclass
 class Recording:
-    """`M` and `S` before genesis, and every step after it, as little-endian words."""
+    """A region before genesis is its length in bytes and what is not zero of it, from its start.
+
+    `steps` are little-endian words, as `replay.c` reads them.
+    """
 
     name: str
-    M: bytearray
-    S: bytearray
+    M: tuple[int, bytes]
+    S: tuple[int, bytes]
     steps: bytes
-    messages: int
-
-    def __post_init__(self) -> None:
-        self.before, self.now = bytearray(self.M), bytearray(self.M)  # images that replay.c keeps
+    messages: int = 0
 
 
 @dataclass
 class Steps:
-    """Words of steps so far, and the image as it was at the last seal."""
+    """Words of steps so far; the image as it is known, and as it was at the last seal."""
 
     parts: list[bytes] = field(default_factory=list)
     image: bytes = b""
+    sealed: bytes = b""
 
     def add(self, kind: int, *parts: bytes) -> None:
         body = b"".join(parts)
         self.parts.append(pack("<2q", kind, len(body) // 8) + body)
 
-    def seal(self, image: bytes) -> None:
-        """A SEAL step: the words in which the image differs from the last one."""
+    def see(self, image: bytes) -> None:
+        """An IMAGE step: the words in which the image differs from the last one."""
         old = self.image.ljust(len(image), b"\0")
         diffs = []
         leaf = 8 << layout.LEAF_SHIFT
-        for first in range(0, len(image), leaf):
+        for first in range(0, len(image), leaf) if image != old else ():
             if image[first : first + leaf] != old[first : first + leaf]:
                 ours = iter_unpack("<q", image[first : first + leaf])
                 theirs = iter_unpack("<q", old[first : first + leaf])
                 pairs = enumerate(zip(ours, theirs, strict=True), first // 8)
                 diffs += [pack("<2q", word, new[0]) for word, (new, was) in pairs if new != was]
-        self.add(SEAL, pack("<q", len(image) // 8), *diffs)
+        self.add(IMAGE, pack("<q", len(image) // 8), *diffs)
         self.image = image
+
+    def seal(self) -> None:
+        self.add(SEAL, pack("<q", len(self.image) // 8))
+        self.sealed = self.image
+
+    def undo(self) -> None:
+        self.add(UNDO, pack("<q", len(self.sealed) // 8))
+        self.image = self.sealed
 
 
 class RecordingCore(Core):
@@ -77,8 +88,8 @@ class RecordingCore(Core):
     def __init__(self, venue: Venue) -> None:
         self.steps = Steps()
         self.memory = empty_memory(venue)
-        self.begins = [bytearray(memoryview(part)) for part in (self.memory.M, self.memory.S)]
-        self.steps.image = bytes(self.begins[0])
+        self.begins = [sparse(memoryview(part)) for part in (self.memory.M, self.memory.S)]
+        self.steps.image = self.steps.sealed = self.begins[0][1]
         for row in venue.rows():
             M, S = self.memory.M, self.memory.S
             prepare_genesis(M, S, row)
@@ -86,7 +97,8 @@ class RecordingCore(Core):
             self.steps.add(GENESIS, pack("<6q", *words), row)
             operate(M, S, row, 0)
         self.memory.take_events()
-        self.steps.seal(self.image())
+        self.image()
+        self.steps.seal()
         self.memory.seal()
         self._seal, self._undo = self.memory.seal, self.memory.undo
         # Run seals and undoes through the memory, which is where a recorder has to listen.
@@ -108,13 +120,30 @@ class RecordingCore(Core):
         self.steps.add(KEEP, events)
         return events
 
+    def image(self) -> bytes:
+        image = super().image()
+        self.steps.see(image)
+        return image
+
     def seal(self) -> bytes:
-        self.steps.seal(self.image())
+        self.image()
+        self.steps.seal()
         return self._seal()
 
     def undo(self) -> None:
         self._undo()
-        self.steps.add(UNDO, pack("<q", len(self.image()) // 8))
+        self.steps.undo()
+
+    def recording(self, name: str) -> Recording:
+        M, S = self.begins
+        return Recording(name, M, S, b"".join(self.steps.parts))
+
+
+def sparse(region: memoryview) -> tuple[int, bytes]:
+    """Length, and the bytes up to the last that is not zero, in whole words."""
+    data = region.tobytes()
+    used = -(-len(data.rstrip(b"\0")) // 8) * 8
+    return len(data), data[:used]
 
 
 def record(name: str, seed: int, messages: int, groups_max: int = 90) -> Recording:
@@ -124,14 +153,41 @@ def record(name: str, seed: int, messages: int, groups_max: int = 90) -> Recordi
     core = RecordingCore(venue)
     run.core = core
     run.play(messages)
-    M, S = core.begins
-    steps = b"".join(core.steps.parts)
-    return Recording(f"{name}, seed {seed}", M, S, steps, run.messages)
+    recording = core.recording(f"tests/core/test_agreement.py {name}, seed {seed}")
+    recording.messages = run.messages
+    return recording
+
+
+class RecordRules:
+    """A pytest plugin: every exchange that a test of tests/rules tells to core and twin."""
+
+    def __init__(self) -> None:
+        self.cores: list[tuple[str, RecordingCore]] = []
+        self.test = ""
+
+    def pytest_collection_finish(self) -> None:
+        sys.modules["side_by_side"].Core = self.core  # type: ignore[attr-defined]
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self.test = item.nodeid
+
+    def core(self, venue: Venue) -> RecordingCore:
+        self.cores.append((self.test, RecordingCore(venue)))
+        return self.cores[-1][1]
+
+
+def record_rules() -> list[Recording]:
+    """Every exchange of tests/rules. Those that a test meddled with do not repeat: drop them."""
+    recorder = RecordRules()
+    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=--strict-markers"]
+    pytest.main([*options, str(ROOT / "tests" / "rules")], plugins=[recorder])
+    return [core.recording(test) for test, core in recorder.cores]
 
 
 def record_all() -> list[Recording]:
-    """The runs of the default form of tests/core/test_agreement.py."""
-    return [
+    """The runs of the default form of tests/core/test_agreement.py, and tests/rules."""
+    runs = [
         record(job.venue, job.seed, job.messages, job.groups_max)
         for job in jobs(long=False, compiled=True)
     ]
+    return runs + record_rules()

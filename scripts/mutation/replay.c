@@ -5,7 +5,7 @@
    returns 0 if every fault, event, mark and image was as recorded, else 1 or the code of a trap. */
 #include <string.h>
 
-enum { GENESIS = 1, OPEN, ROWS, KEEP, SEAL, UNDO };
+enum { GENESIS = 1, OPEN, ROWS, KEEP, IMAGE, SEAL, UNDO };
 
 i64 rialto_mutant; /* which of the changed functions runs; 0: none */
 int rialto_replay(vec M, vec S, i64 *before, i64 *now, const i64 *steps, i64 words);
@@ -16,14 +16,20 @@ static int same_events(vec S, i64 words, const i64 *events) {
     return got == words && memcmp(S.items + K_S_EVENTS, events, (size_t)words * 8) == 0;
 }
 
-/* Diffs are pairs: word, value. What changed must be marked, or the root would not follow. */
-static int sealed(vec M, vec S, i64 *before, i64 *now, i64 end, i64 n, const i64 *diffs) {
-    for (i64 i = 0; i < n; i += 2) {
-        now[diffs[i]] = diffs[i + 1];
-        if (S.items[K_S_MARKS + (diffs[i] >> LEAF_SHIFT)] != 1) return 0;
+/* Diffs are pairs: word, value. */
+static int same_image(vec M, i64 *now, i64 end, i64 n, const i64 *diffs) {
+    for (i64 i = 0; i < n; i += 2) now[diffs[i]] = diffs[i + 1];
+    return memcmp(M.items, now, (size_t)end * 8) == 0;
+}
+
+/* What changed since the last seal must be marked, or the root would not follow. */
+static int marked(vec S, i64 *before, i64 *now, i64 end) {
+    const i64 leaf = 1 << LEAF_SHIFT;
+    for (i64 at = 0; at < end; at += leaf) {
+        if (memcmp(before + at, now + at, (size_t)leaf * 8) == 0) continue;
+        if (S.items[K_S_MARKS + (at >> LEAF_SHIFT)] != 1) return 0;
+        memcpy(before + at, now + at, (size_t)leaf * 8);
     }
-    if (memcmp(M.items, now, (size_t)end * 8) != 0) return 0;
-    for (i64 i = 0; i < n; i += 2) before[diffs[i]] = diffs[i + 1];
     return 1;
 }
 
@@ -58,8 +64,11 @@ int rialto_replay(vec M, vec S, i64 *before, i64 *now, const i64 *steps, i64 wor
             if (code) return code;
             if (!same_events(S, n, step)) return 1;
             break;
-        case SEAL: /* end of the image, diffs */
-            if (!sealed(M, S, before, now, step[0], n - 1, step + 1)) return 1;
+        case IMAGE: /* end of the image, diffs */
+            if (!same_image(M, now, step[0], n - 1, step + 1)) return 1;
+            break;
+        case SEAL: /* end of the image */
+            if (!marked(S, before, now, step[0])) return 1;
             code = rialto_call_forget(S, &result);
             if (S.items[K_S_DIRTY] != 0) return 1;
             break;
@@ -67,7 +76,8 @@ int rialto_replay(vec M, vec S, i64 *before, i64 *now, const i64 *steps, i64 wor
             code = rialto_call_undo(M, S, &result);
             if (code == 0) code = rialto_call_forget(S, &result);
             S.items[K_S_EVENT] = K_S_EVENTS;
-            if (memcmp(M.items, before, (size_t)step[0] * 8) != 0) return 1;
+            memcpy(now, before, (size_t)step[0] * 8);
+            if (memcmp(M.items, now, (size_t)step[0] * 8) != 0) return 1;
             break;
         }
     }

@@ -2,8 +2,7 @@
 
 What lives here: the file of results and the figures. What must never live here: a run.
 
-A kill stays true while the changed function and the killing test file (or the corpus) read the
-same; a survivor is asked again as soon as any test or rule has changed.
+A kill stays true while the changed function and the killing test file read the same; a survivor is asked again as soon as any test or rule has changed.
 """
 
 import json
@@ -20,12 +19,6 @@ from scripts.mutation.mutants import CHECK, Mutant
 ROOT: Final = Path(__file__).resolve().parents[2]
 REVIEWED: Final = Path(__file__).parent / "equivalent.txt"
 OUTSIDE: Final = "outside the subset"  # scripts/tidy.py refuses the text: not a program to test
-# What the corpus depends on, besides the core.
-RECORDED_BY: Final = (
-    "tests/core/agreement.py", "tests/core/core_rows.py", "tests/core/exchange_view.py",
-    "tests/core/executors.py", "tests/core/random_groups.py", "tests/core/random_rows.py",
-    "tests/core/test_agreement.py", "tests/core/venues.py", "scripts/mutation/corpus.py",
-)  # fmt: skip
 
 
 class Results:
@@ -38,7 +31,7 @@ class Results:
             self.known = json.loads(file.read_text())
 
     def note(self, mutant: Mutant, stage: str, killer: str | None) -> None:
-        self.known[_key(mutant, stage)] = [killer, _evidence(stage, killer)]
+        self.known[_key(mutant, stage)] = [killer, _evidence(killer)]
 
     def unknown(self, mutants: Iterable[Mutant], stage: str) -> list[Mutant]:
         """Those that have no result that still holds."""
@@ -61,7 +54,7 @@ class Results:
 
     def _holds(self, mutant: Mutant, stage: str) -> list[str | None] | None:
         entry = self.known.get(_key(mutant, stage))
-        if entry is None or entry[1] != _evidence(stage, entry[0]):
+        if entry is None or entry[1] != _evidence(entry[0]):
             return None
         return entry
 
@@ -71,9 +64,8 @@ def _key(mutant: Mutant, stage: str) -> str:
     return sha256(text.encode()).hexdigest()[:24]
 
 
-def _evidence(stage: str, killer: str | None) -> str:
-    if stage == "corpus":
-        return _digest(RECORDED_BY if killer else (*RECORDED_BY, "consensus"))[:16]
+def _evidence(killer: str | None) -> str:
+    """A digest of what the result rests on: the killing test file, or everything."""
     if killer is None:
         return _digest(("tests", "consensus"))[:16]
     return _digest((killer.split("::")[0].split(" ")[0],))[:16]
