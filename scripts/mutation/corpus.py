@@ -162,18 +162,20 @@ class RecordRules:
     """A pytest plugin: every exchange that a test of tests/rules tells to core and twin."""
 
     def __init__(self) -> None:
-        self.cores: list[tuple[str, RecordingCore]] = []
-        self.test = ""
+        self.recordings: list[Recording] = []
+        self.cores: list[RecordingCore] = []
 
     def pytest_collection_finish(self) -> None:
         sys.modules["side_by_side"].Core = self.core  # type: ignore[attr-defined]
 
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self.test = item.nodeid
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """Keep the words, not the memories: an exchange is thirty megabytes."""
+        self.recordings += [core.recording(item.nodeid) for core in self.cores]
+        self.cores.clear()
 
     def core(self, venue: Venue) -> RecordingCore:
-        self.cores.append((self.test, RecordingCore(venue)))
-        return self.cores[-1][1]
+        self.cores.append(RecordingCore(venue))
+        return self.cores[-1]
 
 
 def record_rules() -> list[Recording]:
@@ -181,7 +183,7 @@ def record_rules() -> list[Recording]:
     recorder = RecordRules()
     options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=--strict-markers"]
     pytest.main([*options, str(ROOT / "tests" / "rules")], plugins=[recorder])
-    return [core.recording(test) for test, core in recorder.cores]
+    return recorder.recordings
 
 
 def record_all() -> list[Recording]:

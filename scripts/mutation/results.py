@@ -2,7 +2,8 @@
 
 What lives here: the file of results and the figures. What must never live here: a run.
 
-A kill stays true while the changed function and the killing test file read the same; a survivor is asked again as soon as any test or rule has changed.
+A kill stays true while the changed function and the killing test file read the same; a survivor is
+asked again as soon as any test or rule has changed.
 """
 
 import json
