@@ -245,3 +245,14 @@ def set_generation(exchange: Exchange, slot: int, generation: int) -> None:
     at = k + M[k + layout.BOOK_AT_POOL] + slot * layout.ORDER_WORDS
     M[at + layout.ORDER_TAG] = generation << layout.TAG_GENERATION_SHIFT
     exchange.twin.exchange.venue.markets[0].generations[slot] = generation
+
+
+def test_a_forced_order_is_not_bound_by_the_key_that_signed_the_group_before() -> None:
+    exchange = Exchange()
+    scope = {"expires": exchange.time + DAY, "reduce_only": 1, "cap": 1}
+    exchange.say(0, grant(address(900 + KEY), slot=KEY, **scope))
+    refusal = exchange.refusal(0, exchange.order(0, BUY, 90, 5), key=KEY)
+    assert refusal == layout.REDUCE_ONLY
+    row = exchange.order(0, BUY, 90, 5)
+    events = exchange.message(address(0), row, key=layout.KEY_FORCED)
+    assert ends(events) == [(layout.EVENT_RESTED, 0)]
