@@ -256,3 +256,11 @@ def test_a_forced_order_is_not_bound_by_the_key_that_signed_the_group_before() -
     row = exchange.order(0, BUY, 90, 5)
     events = exchange.message(address(0), row, key=layout.KEY_FORCED)
     assert ends(events) == [(layout.EVENT_RESTED, 0)]
+
+
+@pytest.mark.parametrize("signer", [(0, 0, 0), (1 << 56, 1, 1), (1, 1 << 56, 1), (1, 1, 1 << 48)])
+def test_a_deposit_for_what_is_no_address_opens_no_account(signer: tuple[int, int, int]) -> None:
+    exchange = Exchange()
+    accounts = exchange.core.memory.M[layout.ACCOUNTS]
+    assert exchange.deposit(signer, QUOTE, 5).reason == layout.MALFORMED
+    assert exchange.core.memory.M[layout.ACCOUNTS] == accounts
