@@ -19,8 +19,10 @@ from consensus.finality.promises import Appointment
 from consensus.finality.validators import ValidatorSet
 from consensus.genesis import Genesis
 from consensus.signatures import address_of, public_key_of, recover_many
+from node import snapshots as taken
 from node.certifier import Certifier
 from node.chain import LiveChain
+from node.divergence import Examiner
 from node.engine import Engine
 from node.exceptions import NodeError
 from node.machine import Machine
@@ -79,24 +81,33 @@ class Node:
         keys: Keys,
         *,
         leads: bool,
+        retention: taken.Retention | None = None,
         recover: Recover = recover_many,
     ) -> None:
         validators = ValidatorSet(genesis.validators)
         self.tape: Final = Tape()
         self.network: Final = network
         self.snapshots: Final = Snapshots(disk.files(SNAPSHOTS))
-        stored = recover_chain(genesis, disk.database(), self.snapshots, recover=recover)
+        database = disk.database()
+        stored = recover_chain(genesis, database, self.snapshots, recover=recover)
         self.chain: Final = LiveChain(genesis, validators, stored, machine, self.tape, recover)
         self._machine = machine
         self._signer = self._make_signer(disk, keys.validator)
         self._certifier = Certifier(self.chain, machine, self._signer, network)
         self.appointment: Appointment | None = None
-        self._tasks: list[Task] = [self._certifier.run]
+        self._examiner = Examiner(self.chain, database, machine, recover)
+        kept = retention or taken.Retention(every_blocks=0)
+        self.snapshot_keeper: Final = taken.SnapshotKeeper(
+            self.chain, database, self.snapshots, machine, kept
+        )
+        self._tasks: list[Task] = [self._certifier.run, self.snapshot_keeper.run]
         self._sequencer: Sequencer | None = None
         self._engine: Engine | None = None
         self.follower: Follower | None = None
         if network is not None:
             BlockService(self.chain, network)
+            keeper = self.snapshot_keeper
+            taken.SnapshotService(self.chain, keeper, self.snapshots, machine, network)
         if leads:
             self.submits: Submits = self._lead(disk, keys, recover)
         else:
@@ -149,7 +160,9 @@ class Node:
         if self.network is None:
             raise NodeError(ALONE, "a follower needs a network; run a leader, or name peers")
         self._again = []
-        self.follower = Follower(self.chain, self._machine, self._certifier, self.network)
+        self.follower = Follower(
+            self.chain, self._machine, self._certifier, self.network, self._examiner
+        )
         forwarder = Forwarder(self.network)
         self._tasks += [self.follower.run, forwarder.run]
         return forwarder

@@ -7,6 +7,7 @@ The state changes in a thread while a block is applied. Whoever reads it between
 first; the leader's own executing needs no lock, because it runs on the loop.
 """
 
+import logging
 from typing import Final
 
 import trio
@@ -28,6 +29,7 @@ from storage.states import Flush
 LEADER: Final = 0
 """Index of the one fixed leader among the genesis validators."""
 ALARMS_MAX: Final = 100
+log: Final = logging.getLogger(__name__)
 
 
 class LiveChain:
@@ -109,5 +111,6 @@ class LiveChain:
 
     def alarm(self, text: str) -> None:
         """Something that a person must see; kept for `/health` and the log."""
+        log.error("alarm: %s", text)
         self.alarms.append(text)
         del self.alarms[:-ALARMS_MAX]

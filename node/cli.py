@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "dev": "run a chain of one node with funded accounts, for trying things out",
     "validator": "make or show a validator's key",
     "db": "check, back up, restore or prune a node's data directory",
+    "doctor": "check a node's machine, data directory and, if it runs, the node",
     "version": "print versions and whether the core is compiled",
 }
 

@@ -5,14 +5,18 @@ protocol, which are the same for everybody, or an environment variable that chan
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from node.exceptions import NodeError
+from node.snapshots import EVERY_BLOCKS, KEPT, Retention
+from node.telemetry.logs import FORMATS, TEXT
 
 BAD_ADDRESS: Final = 7363
 HALF_TLS: Final = 7364
+BAD_RETENTION: Final = 7365
+SNAPSHOTS_KEPT_MAX: Final = 64
 LEADER: Final = "leader"
 FOLLOWER: Final = "follower"
 
@@ -40,6 +44,9 @@ class Config:
     remote_signer: str | None
     tls_certificate: Path | None
     tls_key: Path | None
+    retention: Retention = field(default_factory=Retention)
+    replay: bool = False
+    log_format: str = TEXT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,10 +70,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--remote-signer", metavar="URL", help="signs for the validator key")
     parser.add_argument("--tls-certificate", type=Path, metavar="FILE")
     parser.add_argument("--tls-key", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--snapshot-every",
+        type=int,
+        metavar="BLOCKS",
+        help=f"take a snapshot this often (default {EVERY_BLOCKS}, a leader none); 0: never",
+    )
+    parser.add_argument(
+        "--snapshots-kept", type=int, default=KEPT, metavar="N", help=f"default {KEPT}"
+    )
+    parser.add_argument(
+        "--prune", action="store_true", help="forget the blocks below the oldest snapshot kept"
+    )
+    parser.add_argument("--log-format", choices=FORMATS, default=TEXT)
+    parser.add_argument(
+        "--replay", action="store_true", help="start from genesis, not from a snapshot of a peer"
+    )
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
-    """The configuration of a command line. Raises `NodeError` 7363, 7364."""
+    """The configuration of a command line. Raises `NodeError` 7363, 7364, 7365."""
     if (arguments.tls_certificate is None) != (arguments.tls_key is None):
         raise NodeError(HALF_TLS, "--tls-certificate and --tls-key go together: give both")
     return Config(
@@ -82,7 +105,24 @@ def config_of(arguments: argparse.Namespace) -> Config:
         remote_signer=arguments.remote_signer,
         tls_certificate=arguments.tls_certificate,
         tls_key=arguments.tls_key,
+        retention=read_retention(arguments),
+        replay=arguments.replay,
+        log_format=arguments.log_format,
     )
+
+
+def read_retention(arguments: argparse.Namespace) -> Retention:
+    """Raises `NodeError` 7365."""
+    every, kept = arguments.snapshot_every, arguments.snapshots_kept
+    if every is None:
+        every = 0 if arguments.role == LEADER else EVERY_BLOCKS
+    if every < 0 or not 1 <= kept <= SNAPSHOTS_KEPT_MAX:
+        text = f"--snapshot-every {every} --snapshots-kept {kept}: give 0 or more blocks"
+        raise NodeError(BAD_RETENTION, f"{text}, and 1 to {SNAPSHOTS_KEPT_MAX} snapshots")
+    if arguments.prune and not every:
+        text = "--prune keeps the blocks above the oldest snapshot"
+        raise NodeError(BAD_RETENTION, f"{text}: give --snapshot-every too")
+    return Retention(every, kept, arguments.prune)
 
 
 def read_address(option: str, text: str) -> Address:

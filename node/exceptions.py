@@ -8,7 +8,10 @@ Numbers 7000 - 7999; each is a named constant beside the code that raises it, li
 | 7000 - 7099 | the command line and the installation it runs from  |
 | 7100 - 7199 | recorded order flows: obtaining and reading them    |
 | 7200 - 7299 | files of states: snapshots, exports, proofs         |
-| 7300 - 7399 | measuring                                           |
+| 7300 - 7399 | measuring; the running node: roles, keys, RPC       |
+| 7400 - 7419 | following: snapshots of peers                       |
+| 7420 - 7429 | divergence                                          |
+| 7430 - 7449 | fitness of the machine, telemetry                   |
 | 7700 - 7799 | L1: blobs, transactions, contract, clients          |
 | 7800 - 7839 | the client library: connections, answers, proofs    |
 | 7840 - 7869 | wallets: keystores, amounts, what is signed         |

@@ -22,6 +22,7 @@ from node.app import Keys, Node, ValidatorKey
 from node.config import LEADER, Address, Config
 from node.exceptions import NodeError
 from node.feeds.feeds import Feeds
+from node.fitness import require_validator_fitness
 from node.key_files import read_or_make_promiser, read_validator
 from node.machine import Machine, RealMachine
 from node.rpc.dispatch import Dispatcher, Method
@@ -33,6 +34,9 @@ from node.rpc.methods.net import admin_methods, net_methods
 from node.rpc.openrpc import with_discovery
 from node.rpc.server import RpcServer, tls_context
 from node.signer import signs_with
+from node.snapshots_fetch import start_from_peers
+from node.telemetry.logs import HEIGHTS
+from node.telemetry.watch import Telemetry
 from node.wire import wire_chain
 from p2p.host import open_network
 from p2p.identity import load_or_create_identity
@@ -54,6 +58,7 @@ class Running:
     feeds: Feeds
     rpc: RpcServer
     admin: RpcServer | None
+    metrics: RpcServer | None
     addresses: tuple[str, ...]
 
 
@@ -63,6 +68,8 @@ async def serve(config: Config, ready: Callable[[Running], None]) -> None:
     machine = RealMachine()
     keys = read_keys(config, machine)
     config.data_dir.mkdir(parents=True, exist_ok=True)
+    if keys.validator is not None:
+        require_validator_fitness(config.data_dir)
     identity = load_or_create_identity(config.data_dir / "network.key")
     settings = Settings(
         chain=wire_chain(genesis),
@@ -71,6 +78,10 @@ async def serve(config: Config, ready: Callable[[Running], None]) -> None:
     )
     async with open_network(settings, identity, config.listen) as network:
         disk = DirectoryDisk(config.data_dir)
+        if config.role != LEADER and config.peers and not config.replay:
+            height = await start_from_peers(genesis, disk, network, machine)
+            if height is not None:
+                log.info("starting from a certified snapshot of height %d", height)
         async with running(genesis, disk, network, machine, keys, config) as started:
             ready(started)
             await end_asked()
@@ -87,9 +98,19 @@ async def running(
     config: Config,
 ) -> AsyncIterator[Running]:
     """A node with its feeds and servers; leaving stops it in order."""
-    node = Node(genesis, disk, network, machine, keys, leads=config.role == LEADER)
+    node = Node(
+        genesis,
+        disk,
+        network,
+        machine,
+        keys,
+        leads=config.role == LEADER,
+        retention=config.retention,
+    )
     feeds = Feeds(node.chain.state, node.tape, machine.now_ms())
-    methods = all_methods(node, feeds)
+    telemetry = Telemetry(node, machine)
+    HEIGHTS.read = lambda: node.chain.state.head.height
+    methods = all_methods(node, feeds) | telemetry.methods()
     tls = None
     if config.tls_certificate and config.tls_key:
         tls = tls_context(str(config.tls_certificate), str(config.tls_key))
@@ -97,14 +118,20 @@ async def running(
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run)
         nursery.start_soon(feeds.run)
+        nursery.start_soon(telemetry.run)
         await nursery.start(rpc.run)
+        telemetry.servers["rpc"] = rpc
         admin = None
         if config.admin is not None:
             admin = admin_server(node, config.admin, config.data_dir, nursery.cancel_scope.cancel)
             await nursery.start(admin.run)
+        metrics = None
+        if config.metrics is not None:
+            metrics = RpcServer(config.metrics, Dispatcher({}), telemetry.pages())
+            await nursery.start(metrics.run)
         addresses = tuple(getattr(network, "addresses", tuple)())
         try:
-            yield Running(node, feeds, rpc, admin, addresses)
+            yield Running(node, feeds, rpc, admin, metrics, addresses)
         finally:
             with trio.CancelScope(shield=True) as scope:
                 scope.deadline = trio.current_time() + 10
@@ -167,6 +194,7 @@ def announce(started: Running) -> None:
     line = {
         "rpc": started.rpc.port,
         "admin": started.admin.port if started.admin else None,
+        "metrics": started.metrics.port if started.metrics else None,
         "peer": started.node.network.peer if started.node.network else None,
         "addresses": started.addresses,
         "height": chain.state.head.height,

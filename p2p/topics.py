@@ -24,6 +24,7 @@ INGEST: Final = "ingest"
 BLOCKS_BY_RANGE: Final = "blocks-by-range"
 BLOCKS_BY_HASH: Final = "blocks-by-hash"
 SNAPSHOT_LIST: Final = "snapshots"
+SNAPSHOT_PROOF: Final = "snapshot-proof"
 SNAPSHOT_CHUNKS: Final = "snapshot-chunks"
 
 CHAINLESS: Final = (STATUS, GOODBYE)
@@ -76,6 +77,7 @@ EXCHANGES: Final = {
         2 + 32 * 64, 2 * MEBI, 64, 32 * MEBI, 10, Rate(5, 20), Rate(20, 80), 8
     ),
     SNAPSHOT_LIST: ExchangeLimits(16, 1 << 16, 1, 1 << 16, 10, Rate(1, 5), Rate(10, 40), 8),
+    SNAPSHOT_PROOF: ExchangeLimits(64, 1 << 18, 1, 1 << 18, 10, Rate(1, 5), Rate(10, 40), 8),
     SNAPSHOT_CHUNKS: ExchangeLimits(64, MEBI, 64, 64 * MEBI, 20, Rate(2, 8), Rate(8, 32), 4),
 }
 

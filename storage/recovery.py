@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from consensus.authority import Recover
-from consensus.block import Block
+from consensus.block import Block, Header
 from consensus.chain import State, genesis_state
 from consensus.exceptions import ConsensusError
 from consensus.genesis import Genesis
 from consensus.sealing import Outcome
 from consensus.signatures import recover_many
+from consensus.state.snapshot import Restored
 from consensus.transition import apply_block
 from storage.blocks import Blocks, damaged
 from storage.database import Database
@@ -130,9 +131,14 @@ def adopt_snapshot(
     manifest = snapshots.newest(height)
     if manifest is None or manifest.height != height:
         raise StorageRefused(NO_STATE, f"no snapshot of height {height} is kept; fetch it first")
+    return adopt_state(genesis, database, manifest.header, snapshots.read(manifest))
+
+
+def adopt_state(genesis: Genesis, database: Database, header: Header, restored: Restored) -> Chain:
+    """The same with a snapshot that was read already: the state of the certified `header`."""
+    state = resume(genesis_state(genesis).chain, restored, header)
     claim(database, identity_of(genesis))
     blocks, states = Blocks(database), States(database)
-    state = resume(genesis_state(genesis).chain, snapshots.read(manifest), manifest.header)
-    blocks.begin(manifest.header)
+    blocks.begin(header)
     states.begin(state)
     return Chain(blocks, states, state)

@@ -279,7 +279,9 @@ class Sequencer:
     async def _release(self) -> None:
         """Sync whenever something waits, then let it out."""
         while True:
-            await self._has_unsynced.wait()
+            while not (self._unsynced or self._to_tell):
+                self._has_unsynced = trio.Event()
+                await self._has_unsynced.wait()
             await self._sync()
 
     async def _sync(self) -> None:
@@ -287,7 +289,6 @@ class Sequencer:
         async with self._syncing:
             held, self._unsynced = self._unsynced, []
             to_tell, self._to_tell = self._to_tell, []
-            self._has_unsynced = trio.Event()
             await self._machine.disk(self._journal.sync)
             self._answer([(one.executed, one.waiting) for one in held if one.executed])
             for one in held:

@@ -1,11 +1,13 @@
-"""Requests for snapshots: which there are, and their chunks.
+"""Requests for snapshots: which there are, what proves one, and its chunks.
 
-What lives here: the list, and the request for chunks. What must never live here: what a chunk
-holds; that is `consensus.state.snapshot`, and whoever loads it checks the root.
+What lives here: the list, and the requests for proof and chunks. What must never live here: what a
+proof or a chunk holds; that is `node/snapshots_proof.py` and `consensus.state.snapshot`, and
+whoever loads one checks the root.
 
     list request     empty
     list             u16 count, at most 64 | per snapshot: u64 height | 32 state root
                      | u32 chunks | u64 bytes; heights strictly descending
+    proof request    u64 height | 32 state root
     chunks request   u64 height | 32 state root | u32 first chunk | u16 count, 1 to 64
 """
 
@@ -21,6 +23,7 @@ SNAPSHOT_CHUNK_COUNT_MAX: Final = 1 << 20
 
 COUNT: Final = struct.Struct("<H")
 ENTRY: Final = struct.Struct("<Q32sIQ")
+NAME: Final = struct.Struct("<Q32s")
 CHUNKS: Final = struct.Struct("<Q32sIH")
 
 
@@ -31,6 +34,11 @@ class SnapshotFacts(NamedTuple):
     state_root: bytes  # 32 bytes
     chunks: int
     size: int  # bytes of all chunks
+
+
+class SnapshotName(NamedTuple):
+    height: int
+    state_root: bytes
 
 
 class ChunkRange(NamedTuple):
@@ -57,6 +65,15 @@ def decode_snapshots(data: bytes) -> list[SnapshotFacts]:
     in_bounds = all(1 <= one.chunks <= SNAPSHOT_CHUNK_COUNT_MAX for one in found)
     require(in_bounds, "a snapshot without chunks, or of more than a million")
     return found
+
+
+def encode_name(name: SnapshotName) -> bytes:
+    return NAME.pack(*name)
+
+
+def decode_name(data: bytes) -> SnapshotName:
+    """Errors: 7613."""
+    return SnapshotName(*unpack(NAME, data, "a request for a snapshot's proof"))
 
 
 def encode_chunk_range(wanted: ChunkRange) -> bytes:

@@ -4,7 +4,7 @@ What lives here: making nodes and wallets. What must never live here: an expecta
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -46,8 +46,15 @@ def validator(number: int) -> dict[str, str]:
     }
 
 
-def fleet_genesis(validators: int, wallets: int = 4) -> Genesis:
+def fleet_genesis(validators: int, wallets: int = 4, **parameters: int) -> Genesis:
+    return parse(genesis_file(validators, wallets, parameters))
+
+
+def genesis_file(
+    validators: int, wallets: int, parameters: Mapping[str, int], time_ms: int | None = None
+) -> bytes:
     value = json.loads((ROOT / "genesis" / "minimal.json").read_text())
+    value["parameters"] |= parameters
     value["validators"] = [validator(number) for number in range(validators)]
     value["deposits"] = [
         {"owner": "0x" + Wallet(number).owner.hex(), "asset": symbol, "amount": 1 << 50}
@@ -55,7 +62,9 @@ def fleet_genesis(validators: int, wallets: int = 4) -> Genesis:
         for symbol in ("USD", "BTC")
     ]
     value["markets"][0]["band_ppm"] = 0
-    return parse(json.dumps(value).encode())
+    if time_ms is not None:
+        value["time"] = time_ms
+    return json.dumps(value).encode()
 
 
 class SimulatedMachine:
