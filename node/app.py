@@ -19,6 +19,7 @@ from consensus.finality.promises import Appointment
 from consensus.finality.validators import ValidatorSet
 from consensus.genesis import Genesis
 from consensus.signatures import address_of, public_key_of, recover_many
+from node import snapshots as taken
 from node.certifier import Certifier
 from node.chain import LiveChain
 from node.divergence import Examiner
@@ -32,7 +33,6 @@ from node.roles.publisher import Publisher
 from node.roles.sequencer import Sequencer
 from node.serving import BlockService
 from node.signer import Signer, SignText
-from node.snapshots import Retention, SnapshotKeeper, SnapshotService
 from node.submission import Submits
 from node.tape import Happened, Tape
 from p2p.network import Head, Network
@@ -81,7 +81,7 @@ class Node:
         keys: Keys,
         *,
         leads: bool,
-        retention: Retention | None = None,
+        retention: taken.Retention | None = None,
         recover: Recover = recover_many,
     ) -> None:
         validators = ValidatorSet(genesis.validators)
@@ -96,8 +96,9 @@ class Node:
         self._certifier = Certifier(self.chain, machine, self._signer, network)
         self.appointment: Appointment | None = None
         self._examiner = Examiner(self.chain, database, machine, recover)
-        self.snapshot_keeper: Final = SnapshotKeeper(
-            self.chain, database, self.snapshots, machine, retention or Retention(every_blocks=0)
+        kept = retention or taken.Retention(every_blocks=0)
+        self.snapshot_keeper: Final = taken.SnapshotKeeper(
+            self.chain, database, self.snapshots, machine, kept
         )
         self._tasks: list[Task] = [self._certifier.run, self.snapshot_keeper.run]
         self._sequencer: Sequencer | None = None
@@ -105,7 +106,8 @@ class Node:
         self.follower: Follower | None = None
         if network is not None:
             BlockService(self.chain, network)
-            SnapshotService(self.chain, self.snapshot_keeper, self.snapshots, machine, network)
+            keeper = self.snapshot_keeper
+            taken.SnapshotService(self.chain, keeper, self.snapshots, machine, network)
         if leads:
             self.submits: Submits = self._lead(disk, keys, recover)
         else:

@@ -16,7 +16,7 @@ the block at hand, both states execute it group by group: the first operation wh
 is named too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -31,9 +31,10 @@ from consensus.sealing import roll_back
 from consensus.transition import apply_block, begin, reserve_listings, run, run_messages
 from node.chain import LiveChain
 from node.exceptions import NodeError
-from node.field_names import Field, field_of
+from node.field_names import Field, FieldNames
 from node.machine import Machine
 from storage.database import Database
+from storage.exceptions import StorageError
 from storage.states import load, resume
 
 MEMORY_DIFFERS: Final = 7420
@@ -108,7 +109,7 @@ class Examiner:
         height = state.head.height
         try:
             truth = stored_head(self._chain, self._database, self._recover)
-        except (ConsensusError, NodeError) as error:
+        except (ConsensusError, StorageError) as error:
             text = f"the memory is not the state of block {height}, and the stored state does not"
             sentence = f"{text} lead there either ({error}); restore a backup, check the machine"
             return Diverged(STORED_DIFFERS, sentence, height)
@@ -145,19 +146,21 @@ def stored_head(chain: LiveChain, database: Database, recover: Recover) -> State
     return state
 
 
-def differing_words(ours: State, truth: State) -> Iterator[Difference]:
+def differing_words(ours: State, truth: State) -> list[Difference]:
     """The first `DIFFERENCES_MAX` words that differ."""
     seen, expected = ours.memory.view().cast("q"), truth.memory.view().cast("q")
-    count = 0
     step = layout.LEAF_WORDS
-    for at in range(0, len(expected), step):
-        if seen[at : at + step] == expected[at : at + step]:
-            continue
-        for word in range(at, at + step):
-            if seen[word] != expected[word] and count < DIFFERENCES_MAX:
-                count += 1
-                field = field_of(truth.memory, word)
-                yield Difference(word, field, expected[word], seen[word])
+    words = [
+        word
+        for at in range(0, len(expected), step)
+        if seen[at : at + step] != expected[at : at + step]
+        for word in range(at, at + step)
+        if seen[word] != expected[word]
+    ][:DIFFERENCES_MAX]
+    if not words:
+        return []
+    names = FieldNames(truth.memory)
+    return [Difference(word, names.of(word), expected[word], seen[word]) for word in words]
 
 
 def first_difference(ours: State, truth: State, block: Block) -> int | None:

@@ -66,16 +66,20 @@ class Field(NamedTuple):
         return f"{where}, {self.record}, {self.field}"
 
 
-def field_of(memory: Memory, word: int) -> Field:
-    """The field of a word of a sound state."""
-    parts = parts_of(read_records(memoryview(memory.M)))
-    starts = [part.start for _, part in parts]
-    region, part = parts[bisect_right(starts, word) - 1]
-    index, offset = divmod(word - part.start, part.width)
-    market = region - 1 if region else None
-    if part.name.endswith("header"):
-        return Field(market, part.name, _header_field(region, offset))
-    return Field(market, f"{part.name} {index}", _record_field(part, offset))
+class FieldNames:
+    """The names in one sound state; making it reads all of it."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._parts = parts_of(read_records(memoryview(memory.M)))
+        self._starts = [part.start for _, part in self._parts]
+
+    def of(self, word: int) -> Field:
+        region, part = self._parts[bisect_right(self._starts, word) - 1]
+        index, offset = divmod(word - part.start, part.width)
+        market = region - 1 if region else None
+        if part.name.endswith("header"):
+            return Field(market, part.name, _header_field(region, offset))
+        return Field(market, f"{part.name} {index}", _record_field(part, offset))
 
 
 def _header_field(region: int, offset: int) -> str:

@@ -15,8 +15,11 @@ from node.exceptions import NodeError
 TESTS = Path(__file__).resolve().parent
 # Everything else under tests/ exercises the rules, and so runs compiled and interpreted.
 OUTSIDE_THE_CORE = frozenset(
-    {"bench", "docs", "flow", "l1", "p2p", "rpc", "scaffold", "storage", "tidy"}
-)
+    {
+        "bench", "docs", "flow", "follow", "l1", "p2p", "rpc", "scaffold", "storage", "telemetry",
+        "tidy",
+    }
+)  # fmt: skip
 
 # A failure must come back on the next run and on any machine: examples are derived from the test
 # itself, and no time limit depends on how busy the machine is.

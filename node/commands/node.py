@@ -8,8 +8,11 @@ import argparse
 
 import trio
 
+from consensus.exceptions import ConsensusError
 from node import config, process
+from node.exceptions import NodeError
 from node.telemetry import logs
+from storage.exceptions import StorageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,5 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     chosen = config.config_of(arguments)
     logs.configure(chosen.log_format)
-    trio.run(process.serve, chosen, process.announce)
+    try:
+        trio.run(process.serve, chosen, process.announce)
+    except BaseExceptionGroup as group:
+        fault = first_numbered(group)
+        if fault is None:
+            raise
+        raise fault from group
     return 0
+
+
+def first_numbered(error: BaseException) -> Exception | None:
+    """The refusal that ended a task, out of the groups that trio makes of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((one for part in error.exceptions if (one := first_numbered(part))), None)
+    return error if isinstance(error, NodeError | ConsensusError | StorageError) else None

@@ -4,6 +4,7 @@ What lives here: values. What must never live here: a node.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -32,15 +33,24 @@ def fleet_genesis(
     **parameters: int,
 ) -> Genesis:
     """Funded wallets and `validators` keys; `parameters` replace those of the minimal chain."""
+    changes: dict[str, object] = {
+        "block_interval_ms": block_interval_ms,
+        "drift_max_ms": drift_max_ms,
+        "contract": "0x" + bytes([7 if drift_max_ms else 0] * 20).hex(),
+    }
+    return parse(genesis_file(validators, wallets, parameters, **changes))
+
+
+def genesis_file(
+    validators: int, wallets: int, parameters: Mapping[str, int], **changes: object
+) -> bytes:
+    """The file of such a chain; `changes` are members of it."""
     value = json.loads(MINIMAL.read_text())
     value["parameters"] |= parameters
     value["validators"] = [validator(number) for number in range(validators)]
-    value["block_interval_ms"] = block_interval_ms
-    value["drift_max_ms"] = drift_max_ms
-    value["contract"] = "0x" + bytes([7 if drift_max_ms else 0] * 20).hex()
     value["deposits"] = [
         {"owner": "0x" + Wallet(number).owner.hex(), "asset": symbol, "amount": FUNDS}
         for number in range(wallets)
         for symbol in ("USD", "BTC")
     ]
-    return parse(json.dumps(value).encode())
+    return json.dumps(value | changes).encode()

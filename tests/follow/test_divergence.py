@@ -1,5 +1,6 @@
 """A bit that flips in a follower's memory is found and named; nobody else is blamed for it."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import pytest
@@ -10,10 +11,11 @@ from hand_leader import HandChain, HandPeer, settings
 from consensus import layout
 from consensus.finality import bls
 from node.app import Keys, Node, ValidatorKey
-from node.divergence import MEMORY_DIFFERS, SHARE_LEAVES, Diverged
-from node.field_names import FIELDS, Field, field_of
+from node.divergence import MEMORY_DIFFERS, SHARE_LEAVES, STORED_DIFFERS, Diverged
+from node.field_names import FIELDS, Field, FieldNames
 from node.signer import signs_with
 from p2p.memory import World
+from storage import schema
 from storage.disk import MemoryDisk
 
 BLOCKS_BEFORE = 5
@@ -30,6 +32,7 @@ class Bench:
         self.chain.keep(self.chain.make([self.chain.order(0, layout.SELL, PRICE, LOTS)]))
         self.disk = MemoryDisk()
         self.died: Diverged | None = None
+        self.spoil: Callable[[], object] = lambda: None
 
     async def run(self, word: int | None, bit: int = 0, *, crossing: bool = False) -> None:
         """Some blocks, the flip, then more, the first of which may take the resting order."""
@@ -52,11 +55,12 @@ class Bench:
             leader.announce(BLOCKS_BEFORE)
             await until(lambda: node.chain.state.head.height == BLOCKS_BEFORE)
             await trio.sleep(1)
+            self.node = node
+            self.spoil()
             if word is not None:
                 M = node.chain.state.memory.M
                 M[word] = int(M[word]) ^ 1 << bit
             self.votes = leader.votes
-            self.node = node
             for _ in range(4):
                 groups = [self.chain.order(1, layout.BUY, PRICE)] if crossing else []
                 self.chain.keep(self.chain.make(groups))
@@ -142,6 +146,36 @@ async def test_a_restart_replays_from_what_is_stored(autojump_clock: object) -> 
     assert node.chain.state.head == bench.chain.blocks[BLOCKS_BEFORE + 1].block.header
 
 
+async def test_a_damaged_tree_is_told_from_a_damaged_word(autojump_clock: object) -> None:
+    bench = Bench()
+
+    def spoil() -> None:
+        """One bit of a digest that no block touches."""
+        page = bench.node.chain.state.memory.tree._subtrees[0].levels[0][0]
+        assert page is not None
+        leaf = int(bench.chain.state.memory.M[layout.AT_ACCOUNTS]) // layout.LEAF_WORDS
+        page[32 * leaf] ^= 1
+
+    bench.spoil = spoil
+    await bench.run(None)
+    assert bench.died is not None and bench.died.number == MEMORY_DIFFERS
+    assert bench.died.differences == () and "only the tree" in bench.died.text
+
+
+async def test_a_disk_that_is_damaged_too_is_said_to_be(autojump_clock: object) -> None:
+    bench = Bench()
+    leaf = schema.leaf_key(int(bench.chain.state.memory.M[layout.AT_ACCOUNTS]) // 32)
+
+    def spoil() -> None:
+        bench.disk._database.write([(leaf, b"\1" * 256)], sync=True)
+
+    bench.spoil = spoil
+    word = bench.chain.state.memory.M[layout.AT_ACCOUNTS] + 32 + layout.ACCOUNT_TIER
+    await bench.run(word, 3)
+    assert bench.died is not None and bench.died.number == STORED_DIFFERS
+    assert "restore a backup" in bench.died.text
+
+
 async def test_a_sound_node_finds_nothing(autojump_clock: object) -> None:
     bench = Bench()
     await bench.run(None, crossing=True)
@@ -154,14 +188,15 @@ def test_every_word_has_a_name() -> None:
     chain = HandChain(fleet_genesis(validators=4))
     chain.grow(2)
     memory = chain.state.memory
-    names = {str(field_of(memory, word)) for word in range(0, memory.M[layout.END], 7)}
+    known = FieldNames(memory)
+    names = {str(known.of(word)) for word in range(0, memory.M[layout.END], 7)}
     assert len(names) > 100
     for word, expected in (
         (layout.SEQUENCE, "ledger, header, SEQUENCE"),
         (memory.M[layout.AT_BALANCES] + 8 * 5 + 1, "ledger, balance 5, LOCKED"),
         (memory.tree.regions[1].base + layout.BOOK_LAST, "market 0, header, LAST"),
     ):
-        assert str(field_of(memory, word)) == expected
+        assert str(known.of(word)) == expected
 
 
 @pytest.mark.parametrize("name", ["KEY", "ORDER", "BALANCE", "TRADER", "LEVEL", "ACCOUNT"])

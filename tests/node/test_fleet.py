@@ -53,6 +53,23 @@ async def test_a_command_sent_to_a_follower_is_answered_by_the_leader(
         nursery.cancel_scope.cancel()
 
 
+async def test_an_order_is_promised_at_once_whatever_was_sealed_before(
+    autojump_clock: object,
+) -> None:
+    """A promise waits for the journal's sync, not for the end of its block."""
+    fleet = Fleet(fleet_genesis(validators=1))
+    wallet = Wallet(0)
+    async with trio.open_nursery() as nursery:
+        leader = await fleet.start(nursery, 0)
+        await until(lambda: leader.chain.state.head.height >= 2)
+        for _ in range(5):
+            begun = trio.current_time()
+            answer = await leader.submits.submit(wallet.order(leader.chain.state, 0, 50))
+            assert answer.number == 0, answer
+            assert trio.current_time() - begun < 0.02
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_a_killed_leader_promised_is_in_the_chain_at_its_place(
     autojump_clock: object,
 ) -> None:
