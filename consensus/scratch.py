@@ -40,19 +40,18 @@ def tables(S: vec[i64]) -> None:
     S[S_CTZ + 32] = 63  # 2^63 x factor, top six bits
 
 
+def copy_leaf(M: vec[i64], S: vec[i64], word: i64, at: i64) -> None:
+    """S[at:] = the leaf of M at `word`; compiled, one copy of 256 bytes (scripts/core_c.py)."""
+    n: i64 = 0
+    while n < LEAF_WORDS:
+        S[at + n] = M[word + n]
+        n += 1
+
+
 def first_touch(M: vec[i64], S: vec[i64], leaf: i64) -> None:
     """Mark a leaf dirty, list it, and keep it as it was when the block opened: the undo log."""
     n: i64 = S[S_DIRTY]
-    at: i64 = S[S_IMAGES] + (n << LEAF_SHIFT)
-    word: i64 = leaf << LEAF_SHIFT
-    end: i64 = word + LEAF_WORDS
-    while word < end:
-        S[at] = M[word]
-        S[at + 1] = M[word + 1]
-        S[at + 2] = M[word + 2]
-        S[at + 3] = M[word + 3]
-        at += 4
-        word += 4
+    copy_leaf(M, S, leaf << LEAF_SHIFT, S[S_IMAGES] + (n << LEAF_SHIFT))
     S[S_MARKS + leaf] = 1
     S[S[S_LIST] + n] = leaf
     S[S_DIRTY] = n + 1

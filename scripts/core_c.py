@@ -2,7 +2,8 @@
 
 What lives here: edits of text, each of which stops the build when it does not find what it edits.
 What must never live here: a change of what the core computes. Why and how much: docs/decisions
-0004 (negative indexes), 0006 (regions), 0007 (inlined by name), 0010 (one check for a record).
+0004 (negative indexes), 0006 (regions), 0007 (inlined by name), 0010 (one check for a record) and
+0011 (leaves copied as a block).
 
 Four facts about the core make the edits right; tests and the translator's checks hold them:
 it calls nothing that runs Python code; it keeps no reference that an error would have to give back;
@@ -80,6 +81,13 @@ row_word(PyObject *b, int64_t first, int64_t offset, int64_t bytes) {
     return CPyBytes_ReadI64LEUnsafe((unsigned char *)PyBytes_AS_STRING(b) + first + offset);
 }
 """
+COPY_LEAF: Final = """\
+    if (likely((uint64_t)cpy_r_word < (uint64_t)(cpy_r_M.len - 31) &&
+               (uint64_t)cpy_r_at < (uint64_t)(cpy_r_S.len - 31))) {
+        memmove((int64_t *)cpy_r_S.items + cpy_r_at, (int64_t *)cpy_r_M.items + cpy_r_word, 256);
+        return 1;
+    }
+"""
 
 # The C compiler judges by size what to inline. These are the path of an order from row to event,
 # and what leaves that path.
@@ -88,7 +96,7 @@ touch event lowest_bit above take_lowest give_back is_session account_at balance
 trader_at fee_up lock_of locked_asset lock credit saturate trade_position settle_maker key_of
 order_at level_at link unlink side_of handle_of slot_of free report_cancel begin trade exhaust
 settle report_taken terms_of make_room admit rest halted in_scope outside_band is_malformed_place
-place_values place_rules place enter cancel permission operate
+place_values place_rules place enter cancel permission operate has_words
 """
 COLD: Final = """
 first_touch refuse_row meet_own evict remove_all amend cancel_client cancel_all account_operation
@@ -225,6 +233,19 @@ def regions(text: str) -> str:
     return text
 
 
+def copied_leaf(text: str) -> str:
+    """Copy a leaf that lies in its region as a block; the loop is left for one that does not."""
+    text, found = re.subn(
+        r"^char CPyDef_scratch___copy_leaf\(.*\) {\n",
+        rf"\g<0>{COPY_LEAF}",
+        text,
+        flags=re.MULTILINE,
+    )
+    if found != 1:
+        unknown("copy_leaf")
+    return text
+
+
 def placement(text: str) -> str:
     """Say which functions of the core are inlined and which are kept out of the way."""
     for names, words in (
@@ -243,7 +264,7 @@ def rewrite(source: Path) -> None:
     """Edit the C of the core, once; other C stays as it is."""
     text = source.read_text()
     if "CPyDef_execute___" in text and ERRORS not in text:
-        text = placement(regions(functions(strict_bounds(text))))
+        text = placement(copied_leaf(regions(functions(strict_bounds(text)))))
         before, include, after = text.rpartition("#include ")
         line, rest = after.split("\n", 1)
         source.write_text(f"{before}{include}{line}\n{ERRORS}{rest}")

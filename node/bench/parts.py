@@ -38,7 +38,9 @@ def idle(path: str, head: str, result: str = "") -> Edit:
 
 
 PARTS: Final[dict[str, list[Edit]]] = {
-    "images": [(SCRATCH, "while word < end:\n        S[at]", "while word > end:\n        S[at]")],
+    "images": [
+        (SCRATCH, "while n < LEAF_WORDS:\n        S[at", "while n > LEAF_WORDS:\n        S[at")
+    ],
     "marks": [idle(SCRATCH, 'dirty, before anything in it is stored."""')],
     "order table": [
         (
