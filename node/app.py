@@ -23,7 +23,7 @@ from node import snapshots as taken
 from node.certifier import Certifier
 from node.chain import LiveChain
 from node.divergence import Examiner
-from node.engine import Engine
+from node.engine import Engine, Sealed
 from node.exceptions import NodeError
 from node.machine import Machine
 from node.reads import Reads
@@ -41,6 +41,7 @@ from storage.journal import Journal
 from storage.last_signed import LastSigned
 from storage.recovery import recover_chain
 from storage.snapshots import Snapshots
+from storage.states import Flush
 
 LEADER_NEEDS_KEY: Final = 7350
 ALONE: Final = 7351
@@ -146,7 +147,7 @@ class Node:
         again = engine.repeat(journal.recovered, recover, chain.note)
         self._again = again
         sequencer = Sequencer(
-            chain, engine, journal, machine, self.tape, secret, recover, self._publisher.publish
+            chain, engine, journal, machine, self.tape, secret, recover, self._examined
         )
         if engine.is_open:
             self.tape.put(Happened(engine.height, engine.time, engine.events))
@@ -155,6 +156,11 @@ class Node:
         if self.network is not None:
             self._tasks.append(Intake(sequencer, self.network).run)
         return sequencer
+
+    async def _examined(self, sealed: Sealed, flush: Flush | None) -> None:
+        """A share of the memory is looked at before its block is signed."""
+        await self._examiner.share(is_stored=False)
+        await self._publisher.publish(sealed, flush)
 
     def _follow(self) -> Submits:
         if self.network is None:

@@ -208,4 +208,5 @@ async def peering(transport: Transport, settings: Settings) -> AsyncIterator[Pee
             finally:
                 with trio.CancelScope(shield=True):
                     await network.leave()
-                nursery.cancel_scope.cancel()
+        # Not sooner: the transport's end would be cancelled, and an error on its way out lost.
+        nursery.cancel_scope.cancel()

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 import trio
-from fleet import SimulatedMachine, fleet_genesis, secret, until
+from fleet import Fleet, SimulatedMachine, fleet_genesis, secret, until
 from hand_leader import HandChain, HandPeer, settings
 
 from consensus import layout
@@ -174,6 +174,29 @@ async def test_a_disk_that_is_damaged_too_is_said_to_be(autojump_clock: object) 
     await bench.run(word, 3)
     assert bench.died is not None and bench.died.number == STORED_DIFFERS
     assert "restore a backup" in bench.died.text
+
+
+async def test_a_leader_looks_before_it_signs(autojump_clock: object) -> None:
+    """The block that was sealed over a damaged memory is neither kept nor told."""
+    fleet = Fleet(fleet_genesis(validators=1))
+    head = 0
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            leader = await fleet.start(nursery, 0)
+            await until(lambda: leader.chain.state.head.height == 3)
+            await until(lambda: leader.chain.certified == 3)
+            head = leader.chain.blocks.head().height
+            M = leader.chain.state.memory.M
+            word = M[layout.AT_ACCOUNTS] + 32 + layout.ACCOUNT_TIER
+            M[word] = int(M[word]) ^ 8
+            await trio.sleep(60)
+    error: BaseException = caught.value
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Diverged) and error.number == MEMORY_DIFFERS
+    assert error.height == head + 1 == 4
+    assert "between ledger, account 1, ADDRESS and ledger, account 1" in error.text
+    assert leader.chain.blocks.head().height == head
 
 
 async def test_a_sound_node_finds_nothing(autojump_clock: object) -> None:
