@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "node": "run a leader or a follower",
     "dev": "run a chain of one node with funded accounts, for trying things out",
     "doctor": "check a node's machine, data directory and, if it runs, the node",
+    "wallet": "keep keys, sign and send commands, show funds and orders",
     "validator": "make or show a validator's key",
     "devnet": "a leader and three followers here, with a recorded flow through them",
     "db": "check, back up, restore or prune a node's data directory",

@@ -57,12 +57,12 @@ def write_validator(path: Path, validator: ValidatorFile) -> None:
     if validator.secret is not None:
         value["secret"] = validator.secret.hex()
     value |= {"key": validator.key.hex(), "proof": validator.proof.hex()}
-    _write_secret(path, json.dumps(value, indent=1) + "\n")
+    write_secret(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_validator(path: Path) -> ValidatorFile:
     """Raises `NodeError` 7360 or 7361."""
-    text = _read_secret(path)
+    text = read_secret(path)
     try:
         value = json.loads(text)
         if (value["kind"], value["version"]) != (KIND, 1):
@@ -85,10 +85,10 @@ def read_or_make_promiser(path: Path) -> bytes:
     """The secp256k1 secret in the file, made if there is none. Raises `NodeError` 7360, 7361."""
     if not path.exists():
         secret = new_promiser()
-        _write_secret(path, secret.hex() + "\n")
+        write_secret(path, secret.hex() + "\n")
         return secret
     try:
-        secret = bytes.fromhex(_read_secret(path))
+        secret = bytes.fromhex(read_secret(path))
     except ValueError as error:
         raise _unusable(path, str(error)) from error
     if len(secret) != 32 or not 0 < int.from_bytes(secret, "big") < ORDER:
@@ -96,13 +96,15 @@ def read_or_make_promiser(path: Path) -> bytes:
     return secret
 
 
-def _read_secret(path: Path) -> str:
+def read_secret(path: Path) -> str:
+    """A file that nobody else may read. Raises `NodeError` 7360."""
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise NodeError(KEY_EXPOSED, f"others may read {path}: chmod 600 it", path=str(path))
     return path.read_text("ascii")
 
 
-def _write_secret(path: Path, text: str) -> None:
+def write_secret(path: Path, text: str) -> None:
+    """A new file, mode 0600, on the disk when this returns. Raises `NodeError` 7362."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
