@@ -32,7 +32,7 @@ from node.roles.ingest import Forwarder, Intake
 from node.roles.publisher import Publisher
 from node.roles.sequencer import Sequencer
 from node.serving import BlockService
-from node.signer import Signer, SignText
+from node.signer import Sign, Signer
 from node.submission import Submits
 from node.tape import Happened, Tape
 from p2p.network import Head, Network
@@ -52,7 +52,7 @@ class ValidatorKey:
     """A validator's public key, and what signs for it."""
 
     public: bytes
-    sign: SignText
+    sign: Sign
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,15 @@ COMMANDS: Final = {
 }
 
 
+OURS: Final = (NodeError, ConsensusError, StorageError)
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group that is no group."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose complaints are numbered like all others."""
 
@@ -91,8 +100,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
-    except (NodeError, ConsensusError, StorageError) as error:
+    except OURS as error:
         print(f"error {error}", file=sys.stderr)
+        return REFUSED
+    except BaseExceptionGroup as group:  # of a node's tasks
+        ours, others = group.split(OURS)
+        if ours is None or others is not None:
+            raise
+        print(f"error {first_of(ours)}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         return INTERRUPTED

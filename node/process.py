@@ -25,6 +25,7 @@ from node.feeds.feeds import Feeds
 from node.fitness import require_validator_fitness
 from node.key_files import read_or_make_promiser, read_validator
 from node.machine import Machine, RealMachine
+from node.remote_signer import RemoteSigner
 from node.rpc.dispatch import Dispatcher, Method
 from node.rpc.http import Page
 from node.rpc.methods.chain import ChainMethods
@@ -166,13 +167,18 @@ def read_keys(config: Config, machine: Machine) -> Keys:
     if config.validator_key is None:
         return Keys()
     found = read_validator(config.validator_key)
-    if found.secret is None:
-        text = f"{config.validator_key} has no secret and no --remote-signer is given"
-        raise NodeError(NO_SECRET, f"{text}; name one, or restore the file")
+    if (found.secret is None) != (config.remote_signer is not None):
+        text = f"{config.validator_key} must have its secret, or --remote-signer be given, not both"
+        raise NodeError(NO_SECRET, f"{text}; `rialto validator public` makes a file without")
     promiser = None
     if config.role == LEADER:
         promiser = read_or_make_promiser(config.data_dir / "promiser.key")
-    return Keys(ValidatorKey(found.key, signs_with(found.secret, machine)), promiser)
+    if found.secret is not None:
+        sign = signs_with(found.secret, machine)
+    else:
+        assert config.remote_signer is not None, "checked above"
+        sign = RemoteSigner(config.remote_signer, found.key, machine).sign
+    return Keys(ValidatorKey(found.key, sign), promiser)
 
 
 def admin_server(

@@ -13,24 +13,26 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from consensus.finality import bls
-from consensus.finality.promises import Appointment, appoint
+from consensus.finality.promises import Appointment
 from consensus.finality.validators import ValidatorSet
-from consensus.finality.votes import SEAL_TAG, VOTE_TAG, Subject, Vote, text_of
+from consensus.finality.votes import Subject, Vote
 from node.exceptions import NodeError
 from node.machine import Machine
+from node.signing_request import APPOINTMENT, SEAL, SigningRequest
+from node.signing_request import VOTE as SIGN_VOTE
 from storage.last_signed import BLOCK, VOTE, LastSigned
 
 NOT_A_VALIDATOR: Final = 7320
 
-SignText: TypeAlias = Callable[[bytes], Awaitable[bytes]]
-"""32 bytes to a 96-byte BLS signature: a secret in this process, or a remote signer."""
+Sign: TypeAlias = Callable[[SigningRequest], Awaitable[bytes]]
+"""To a 96-byte BLS signature: with a secret in this process, or by a remote signer."""
 
 
-def signs_with(secret: bytes, machine: Machine) -> SignText:
+def signs_with(secret: bytes, machine: Machine) -> Sign:
     """Sign with a secret that this process holds."""
 
-    async def sign(text: bytes) -> bytes:
-        return await machine.compute(lambda: bls.sign(secret, text))
+    async def sign(request: SigningRequest) -> bytes:
+        return await machine.compute(lambda: bls.sign(secret, request.text))
 
     return sign
 
@@ -43,7 +45,7 @@ class Signer:
         genesis_hash: bytes,
         validators: ValidatorSet,
         public_key: bytes,
-        sign: SignText,
+        sign: Sign,
         last: LastSigned,
         machine: Machine,
     ) -> None:
@@ -62,18 +64,21 @@ class Signer:
     async def seal(self, subject: Subject) -> bytes:
         """The proposer's signature over its block."""
         await self._machine.disk(lambda: self._last.allow(BLOCK, *_place(subject)))
-        return await self._sign(text_of(SEAL_TAG, self._genesis_hash, self._set_hash, subject))
+        return await self._sign(self._request(SEAL, subject))
 
     async def vote(self, subject: Subject) -> Vote:
         """The vote for a block that was replayed."""
         await self._machine.disk(lambda: self._last.allow(VOTE, *_place(subject)))
-        text = text_of(VOTE_TAG, self._genesis_hash, self._set_hash, subject)
-        return Vote(subject, self.index, await self._sign(text))
+        return Vote(subject, self.index, await self._sign(self._request(SIGN_VOTE, subject)))
 
     async def appoint(self, promiser: bytes) -> Appointment:
         """This validator's word that the address signs its promises."""
-        text = appoint(self._genesis_hash, promiser)
-        return Appointment(promiser, self.index, await self._sign(text))
+        hashes = self._genesis_hash, self._set_hash
+        request = SigningRequest(APPOINTMENT, *hashes, promiser=promiser)
+        return Appointment(promiser, self.index, await self._sign(request))
+
+    def _request(self, kind: str, subject: Subject) -> SigningRequest:
+        return SigningRequest(kind, self._genesis_hash, self._set_hash, subject)
 
 
 def _place(subject: Subject) -> tuple[int, int, bytes]:

@@ -96,7 +96,7 @@ def _store(parser: argparse.ArgumentParser, *, password: bool = True) -> argpars
 def _node(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--node", default="ws://127.0.0.1:8545", metavar="URL")
     parser.add_argument("--genesis", type=Path, metavar="FILE",
-                        help="the chain that it must be; proofs then hold against any node")  # fmt: skip
+                        help="the chain it must be; proofs then hold against any node")  # fmt: skip
     return parser
 
 

@@ -130,3 +130,12 @@ async def flood_stopped(bob: Peering, victim: Victim) -> None:
     finally:
         os.kill(victim.process.pid, signal.SIGCONT)
     assert "offence_slow_reader" in bob.counters()
+
+
+async def test_an_error_of_whoever_uses_the_network_comes_out_of_it() -> None:
+    """A node that stops for a reason must be able to say it."""
+    keys, settings = keys_of("carol"), Settings(chain=CHAIN)
+    with pytest.raises(BaseExceptionGroup) as raised:
+        async with open_network(settings, keys, [LOOPBACK]):
+            raise KeyError("the reason")
+    assert raised.group_contains(KeyError, match="the reason")
