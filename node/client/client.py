@@ -188,6 +188,7 @@ class Client:
         """
         deadline = trio.current_time() + self._patience_s
         sent = False  # and maybe taken
+        refusal: Refused | None = None
         while True:
             try:
                 reply = await self._link.call("clob_submit", command.params() | {"events": True})
@@ -195,6 +196,7 @@ class Client:
             except Unanswered:
                 sent = True
             except Refused as refused:
+                refusal = refused
                 sent = sent or refused.number in ON_ITS_WAY
                 if refused.number not in (*NOT_TAKEN, *ON_ITS_WAY):
                     found = await self._find_settled(command, refused) if sent else None
@@ -202,6 +204,8 @@ class Client:
                         raise
                     return found
             if trio.current_time() >= deadline:
+                if refusal is not None and not sent:
+                    raise refusal
                 text = f"no answer for command 0x{command.hash.hex()} in {self._patience_s} s"
                 sentence = f"{text}; it may be in the chain: send the same bytes again later"
                 raise ClientError(OUTCOME_UNKNOWN, sentence, command=command)
