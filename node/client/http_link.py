@@ -4,6 +4,7 @@ What lives here: requests, answers, deadlines. What must never live here: parsin
 does), or a second try: whether a call may be repeated is the caller's knowledge.
 """
 
+import select
 import ssl
 from typing import Final
 
@@ -23,14 +24,17 @@ class _Response:
     """What httptools tells of one answer."""
 
     def __init__(self) -> None:
+        self.parser: Final = httptools.HttpResponseParser(self)
         self.body = bytearray()
         self.is_complete = False
+        self.keeps_alive = False
 
     def on_body(self, piece: bytes) -> None:
         self.body += piece
 
     def on_message_complete(self) -> None:
         self.is_complete = True
+        self.keeps_alive = self.parser.should_keep_alive()  # afterwards it has forgotten
 
 
 class HttpLink:
@@ -71,12 +75,9 @@ class HttpLink:
             await trio.aclose_forcefully(stream)
 
     async def _exchange(self, body: bytes) -> bytes:
-        """Send, and read the answer; a connection that the node closed meanwhile is replaced.
-
-        Nothing of the answer came then, so the request was most likely not read; but it may have
-        been, and so a connection that was not idle is never tried again.
-        """
-        if self._stream is not None and await self._is_closed(self._stream):
+        """Send, and read the answer. An idle connection that the node has closed is replaced first;
+        one that breaks between request and answer is the caller's to judge."""
+        if self._stream is not None and self._is_closed(self._stream):
             await self._close()
         if self._stream is None:
             self._stream = await open_stream(self._endpoint, self._tls)
@@ -87,27 +88,29 @@ class HttpLink:
         await self._stream.send_all(head.encode("ascii") + body)
         return await self._answer(self._stream)
 
-    async def _is_closed(self, stream: trio.abc.Stream) -> bool:
+    def _is_closed(self, stream: trio.abc.Stream) -> bool:
         """Whether an idle connection has anything to read, which can only be its end."""
-        with trio.move_on_after(0) as scope:
-            await stream.receive_some(1)
-        return not scope.cancelled_caught
+        plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        assert isinstance(plain, trio.SocketStream), "open_stream makes no other"
+        readable = select.poll()
+        readable.register(plain.socket.fileno(), select.POLLIN)
+        return bool(readable.poll(0))
 
     async def _answer(self, stream: trio.abc.Stream) -> bytes:
         response = _Response()
-        parser = httptools.HttpResponseParser(response)
         while not response.is_complete:
             data = await stream.receive_some(READ_BYTES)
             if not data:
                 raise trio.BrokenResourceError("the node closed the connection")
             try:
-                parser.feed_data(bytes(data))
+                response.parser.feed_data(bytes(data))
             except httptools.HttpParserError as error:
                 raise bad_answer(f"no HTTP answer came ({error})") from error
             if len(response.body) > ANSWER_BYTES_MAX:
                 raise bad_answer(f"an answer of more than {ANSWER_BYTES_MAX} bytes came")
-        if parser.get_status_code() != 200:
-            raise bad_answer(f"HTTP status {parser.get_status_code()} came")
-        if not parser.should_keep_alive():
+        status = response.parser.get_status_code()
+        if status != 200:
+            raise bad_answer(f"HTTP status {status} came")
+        if not response.keeps_alive:
             await self._close()
         return bytes(response.body)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from dev_process import DevProcess, dev_process
 from relay import Relay
 from traders import trader
@@ -261,3 +262,16 @@ async def _rest_one(client: Client, command: SignedCommand) -> Placed:
     placed = await client.submit(command)
     await client.certified(placed)
     return placed
+
+
+async def test_an_idle_http_connection_that_was_closed_is_replaced_unseen(dev: DevProcess) -> None:
+    relay = Relay(dev.port)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(relay.run)
+        url = relay.url.replace("ws:", "http:")
+        async with open_client(url, patience_s=0) as client:
+            relay.cut()
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert (await client.status()).chain_id == 1337
+            assert relay.connections == 2
+        nursery.cancel_scope.cancel()
