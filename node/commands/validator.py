@@ -64,6 +64,6 @@ async def _serve(arguments: argparse.Namespace, validator: ValidatorFile) -> Non
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         print(json.dumps({"signer": server.port, "key": "0x" + validator.key.hex()}), flush=True)
-        await end_asked()
+        await end_asked(trio.Event())
         server.stop()
     disk.close()
