@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Final
 
 from consensus.authority import Recover, VerifiedGroup, verify_groups
-from consensus.block import Block
+from consensus.block import SIGNATURE_BYTES, Block
 from consensus.chain import State, listing_words
 from consensus.commands import read_groups
 from consensus.exceptions import ConsensusError, CoreFault
@@ -58,6 +58,7 @@ class Engine:
         self._proposal: Proposal | None = None
         self._opened_with: tuple[Opening, bytes, int] | None = None
         self._added: list[VerifiedGroup] = []
+        self._size = 0
 
     @property
     def is_open(self) -> bool:
@@ -72,6 +73,11 @@ class Engine:
     def time(self) -> int:
         """Of the block opened last, ms."""
         return self._opened_with[0].time if self._opened_with else self._state.head.time
+
+    @property
+    def size(self) -> int:
+        """Bytes of the open block so far: messages, groups and signatures."""
+        return self._size
 
     @property
     def events(self) -> bytes:
@@ -99,6 +105,7 @@ class Engine:
             self._make_again()
             raise
         self._added.append(verified)
+        self._size += len(group.rows) + SIGNATURE_BYTES
         sequence = proposal.sequence - group.size + 1
         rows = group.rows
         running = self._journal.append(Command(sequence, signature, rows))
@@ -162,19 +169,21 @@ class Engine:
                 raise _differs(self.height, f"operation {command.sequence} comes out of turn")
             proposal.add(group)
             self._added.append(group)
+            self._size += len(group.group.rows) + SIGNATURE_BYTES
 
     def _begin(self, opening: Opening, messages: bytes, listing_room: int) -> None:
         self._proposal = Proposal(self._state, opening, messages, listing_room)
         self._opened_with = opening, messages, listing_room
         self._added = []
+        self._size = len(messages)
 
     def _make_again(self) -> None:
         assert self._opened_with is not None, "a group was added, so a block was opened"
-        added = self._added
+        added, size = self._added, self._size
         self._begin(*self._opened_with)
         for verified in added:
             self._opened().add(verified)
-        self._added = added
+        self._added, self._size = added, size
 
     def _opened(self) -> Proposal:
         if self._proposal is None:

@@ -6,6 +6,9 @@ execution; the next block is being executed meanwhile.
 Theory. A block is signed once the journal holds its seal, kept in one synced write, and told then.
 If the node dies between any two of these, the journal makes the same block again, `LastSigned`
 allows the same signature again, and the rest is repeated.
+
+A block too large for gossip is announced only: followers see our head in the status and ask for it
+by range. The sequencer seals before that happens, but L1 messages may fill a block by themselves.
 """
 
 from typing import Final
@@ -20,7 +23,7 @@ from node.machine import Machine
 from node.sealed_block import SealedBlock, encode_sealed
 from node.signer import Signer
 from p2p.network import Head, Network
-from p2p.topics import BLOCKS
+from p2p.topics import BLOCKS, TOPICS
 from storage.journal import Journal
 from storage.states import Flush
 
@@ -75,5 +78,7 @@ class Publisher:
         if self._network is not None:
             head = Head(header.height, sealed.outcome.hash, self._chain.certified)
             self._network.announce(head)
-            await self._network.publish(BLOCKS, encode_sealed(signed))
+            data = encode_sealed(signed)
+            if len(data) <= TOPICS[BLOCKS].message_bytes_max:
+                await self._network.publish(BLOCKS, data)
         await self._certifier.vote_for(subject)

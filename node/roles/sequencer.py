@@ -36,8 +36,9 @@ from consensus.transition import AHEAD_MAX_MS, DRIFT, FAULTS
 from node.chain import LiveChain
 from node.engine import Engine, Executed, Sealed
 from node.machine import Machine
-from node.submission import Answer, Submission, answer_of
+from node.submission import GROUP_BYTES_MAX, Answer, Submission, answer_of
 from node.tape import Happened, Tape
+from p2p.topics import BLOCKS, TOPICS
 from storage.journal import Journal
 from storage.states import Flush
 
@@ -53,6 +54,9 @@ UNCERTIFIED_BLOCKS_MAX: Final = 8
 HEARTBEAT_MS: Final = 2000
 """An idle chain has a block this often: its clock goes on and schedules fall due."""
 SLICE_MS: Final = 5
+SEALED_AT_BYTES: Final = TOPICS[BLOCKS].message_bytes_max - GROUP_BYTES_MAX - (8 << 10)
+"""A block of this size is sealed before its time: with one group more, its header and its seal it
+still fits a gossip message."""
 
 
 @dataclass(slots=True)
@@ -217,7 +221,8 @@ class Sequencer:
             slice_end = trio.current_time() + SLICE_MS / 1000
             for waiting, verified in batch:
                 await self._execute(waiting, verified)
-                if trio.current_time() >= self._seal_at:
+                is_large = self._engine.is_open and self._engine.size > SEALED_AT_BYTES
+                if is_large or trio.current_time() >= self._seal_at:
                     await self._seal()
                 if trio.current_time() >= slice_end:
                     await trio.lowlevel.checkpoint()
