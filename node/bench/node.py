@@ -28,7 +28,9 @@ from node.devnet.connection import Connection, connected
 from node.devnet.grants import grant
 from node.devnet.load import Load, at_most, at_rate
 from node.devnet.orders import Batch, SignedFlow, batch_params, wallets_of
-from node.devnet.processes import NodeProcess, memory_mb, nodes_of
+from node.devnet.processes import NodeProcess, cpu_s, memory_mb, nodes_of
+from node.devnet.run import leaves
+from node.exceptions import NodeError
 from node.flow.wallets import Signatures
 from node.machine import RealMachine
 
@@ -56,6 +58,14 @@ MIDDLE: Final = 6_500_000
 LIVE: Final = 100
 """Orders that a wallet leaves in the book before it cancels the oldest."""
 
+WORKLOAD: Final = (
+    f"leader, {FOLLOWERS} followers and the sender as processes of one machine, real sockets and "
+    f"disk, everything on; {WALLETS} wallets with session keys, half places, half cancels, a "
+    f"twentieth takes; open loop of {RATE_PER_S:,} orders/s for {RATE_S} s over {DOORS} "
+    f"WebSockets, one call an order; then closed loops, {IN_FLIGHT:,} single orders in flight, and "
+    f"{BULKS_IN_FLIGHT} groups of {BULK_OPERATIONS}; loop_lag is the time of an empty call every "
+    "10 ms, its way included; cpu is that of the process, for each operation"
+)
 BARS: Final[dict[str, Bar]] = {
     "individual.orders_per_s": (AT_LEAST, 5000),
     "bulk.orders_per_s": (AT_LEAST, 50_000),
@@ -107,12 +117,18 @@ class Watch:
 
     calls: list[float] = field(default_factory=list)  # s, of an empty call to the leader
     lags: list[int] = field(default_factory=list)  # blocks, of the follower that is furthest behind
+    cpu: list[float] = field(default_factory=list)  # s, of each node while the load ran
 
 
 def bench(messages: int, seed: int, rounds: int, advance: Advance) -> dict[str, object]:
     """Medians are over calls, not rounds: one network lives through the whole bench."""
     with tempfile.TemporaryDirectory(prefix="rialto-bench-") as folder:
-        return trio.run(_bench, Path(folder), messages, seed, advance)
+        faults: list[NodeError] = []
+        try:
+            return trio.run(_bench, Path(folder), messages, seed, advance)
+        except* NodeError as group:
+            faults += leaves(group)
+        raise faults[0]
 
 
 async def _bench(folder: Path, messages: int, seed: int, advance: Advance) -> dict[str, object]:
@@ -137,22 +153,40 @@ async def _bench(folder: Path, messages: int, seed: int, advance: Advance) -> di
             return [Batch(batch_params(part), 0, (size,) * len(part)) for part in parts]
 
         calls = signed(RATE_PER_S * RATE_S, 1, 1)
-        steady, seen = await _watched(watched, lambda: at_rate(doors, calls, RATE_PER_S))
+        steady, seen = await _watched(nodes, watched, lambda: at_rate(doors, calls, RATE_PER_S))
         advance(1)
         calls = signed(messages, 1, COMMANDS_PER_CALL)
-        individual, _ = await _watched(watched, lambda: at_most(doors, calls, IN_FLIGHT))
+        individual, single = await _watched(
+            nodes, watched, lambda: at_most(doors, calls, IN_FLIGHT)
+        )
         advance(1)
         calls = signed(messages * BULK_SHARE, BULK_OPERATIONS, BULKS_PER_CALL)
-        bulk, loaded = await _watched(watched, lambda: at_most(doors, calls, BULKS_IN_FLIGHT))
+        bulk, loaded = await _watched(
+            nodes, watched, lambda: at_most(doors, calls, BULKS_IN_FLIGHT)
+        )
         advance(1)
-        return _report(nodes, steady, seen, individual, bulk, loaded, syncs)
+        return {
+            "individual": _saturated(individual, single),
+            "bulk": _saturated(bulk, loaded),
+            **_steady(steady, seen),
+            "refused": steady.refused + individual.refused + bulk.refused,
+            "refusal": steady.refusal or individual.refusal or bulk.refusal,
+            "disk_fdatasync_p50_ms": ms(syncs, 0.5),
+            "disk_fdatasync_p99_ms": ms(syncs, 0.99),
+            "leader_memory_mb": memory_mb(nodes[0].pid),
+            "follower_memory_mb": memory_mb(nodes[1].pid),
+            "workload": WORKLOAD,
+        }
 
 
 async def _watched(
-    watched: Sequence[Connection], run: Callable[[], Awaitable[Load]]
+    nodes: Sequence[NodeProcess],
+    watched: Sequence[Connection],
+    run: Callable[[], Awaitable[Load]],
 ) -> tuple[Load, Watch]:
     """Run a load and look at the nodes meanwhile; wait until followers have its last block."""
     watch = Watch()
+    before = [cpu_s(node.pid) for node in nodes]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_probe, watched[0], watch)
         nursery.start_soon(_compare, watched, watch)
@@ -161,6 +195,7 @@ async def _watched(
     with trio.fail_after(SETTLE_S_MAX):
         while min(await _heights(watched)) < load.height:
             await trio.sleep(0.05)
+    watch.cpu = [cpu_s(node.pid) - used for node, used in zip(nodes, before, strict=True)]
     return load, watch
 
 
@@ -201,49 +236,27 @@ def ms(times: Sequence[float], share: float) -> float:
     return rounded(percentile(sorted(int(one * 1e9) for one in times), share) / 1e6)
 
 
-def _report(
-    nodes: Sequence[NodeProcess],
-    steady: Load,
-    seen: Watch,
-    individual: Load,
-    bulk: Load,
-    loaded: Watch,
-    syncs: Sequence[float],
-) -> dict[str, object]:
+def _steady(load: Load, seen: Watch) -> dict[str, object]:
     return {
-        "individual": _saturated(individual),
-        "bulk": _saturated(bulk),
-        "ack_p50_ms": ms(steady.delays, 0.5),
-        "ack_p99_ms": ms(steady.delays, 0.99),
-        "ack_p999_ms": ms(steady.delays, 0.999),
-        "ack_orders_per_s": rounded(steady.per_s),
-        "ack_sent_late_max_ms": rounded(steady.late * 1e3),
+        "ack_p50_ms": ms(load.delays, 0.5),
+        "ack_p99_ms": ms(load.delays, 0.99),
+        "ack_p999_ms": ms(load.delays, 0.999),
+        "ack_orders_per_s": rounded(load.per_s),
+        "ack_sent_late_max_ms": rounded(load.late * 1e3),
         "loop_lag_p50_ms": ms(seen.calls, 0.5),
         "loop_lag_p99_ms": ms(seen.calls, 0.99),
-        "bulk_loop_lag_p99_ms": ms(loaded.calls, 0.99),
         "follower_lag_blocks": max(seen.lags, default=0),
-        "bulk_follower_lag_blocks": max(loaded.lags, default=0),
-        "refused": steady.refused + individual.refused + bulk.refused,
-        "refusal": steady.refusal or individual.refusal or bulk.refusal,
-        "disk_fdatasync_p50_ms": ms(syncs, 0.5),
-        "disk_fdatasync_p99_ms": ms(syncs, 0.99),
-        "leader_memory_mb": memory_mb(nodes[0].pid),
-        "follower_memory_mb": memory_mb(nodes[1].pid),
-        "workload": (
-            f"leader, {FOLLOWERS} followers and the sender as processes of one machine, real "
-            f"sockets and disk, everything on; {WALLETS} wallets with session keys, half places, "
-            f"half cancels, a twentieth takes; open loop of {RATE_PER_S:,} orders/s for {RATE_S} s "
-            f"over {DOORS} WebSockets, one call an order; then closed loops, {IN_FLIGHT:,} single "
-            f"orders in flight, and {BULKS_IN_FLIGHT} groups of {BULK_OPERATIONS}; loop_lag is the "
-            "time of an empty call every 10 ms, its way included"
-        ),
     }
 
 
-def _saturated(load: Load) -> dict[str, object]:
+def _saturated(load: Load, seen: Watch) -> dict[str, object]:
     return {
         "orders_per_s": rounded(load.per_s),
         "operations": load.operations,
         "ack_p50_ms": ms(load.delays, 0.5),
         "ack_p99_ms": ms(load.delays, 0.99),
+        "loop_lag_p99_ms": ms(seen.calls, 0.99),
+        "follower_lag_blocks": max(seen.lags, default=0),
+        "leader_cpu_us": rounded(seen.cpu[0] * 1e6 / max(1, load.operations)),
+        "follower_cpu_us": rounded(max(seen.cpu[1:]) * 1e6 / max(1, load.operations)),
     }

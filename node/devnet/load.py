@@ -11,7 +11,7 @@ most that a node takes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -28,7 +28,7 @@ class Placed(msgspec.Struct):
     """One command of an answered batch, as far as a load looks."""
 
     height: int = 0
-    error: msgspec.Raw | None = None
+    error: dict[str, Any] | None = None
 
 
 _placed: Final = msgspec.json.Decoder(list[Placed])
@@ -102,7 +102,7 @@ class _Pending:
                     load.height = max(load.height, placed.height)
                 else:
                     load.refused += size
-                    load.refusal = bytes(placed.error).decode()
+                    load.refusal = f"{placed.error['code']} {placed.error['message']}"
         self._answered.set()
 
     async def down_to(self, commands: int) -> None:

@@ -144,3 +144,13 @@ def memory_mb(pid: int) -> int:
     except OSError:
         return 0
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that a process has used, in seconds; 0 where /proc does not tell."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("ascii")
+    except OSError:
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

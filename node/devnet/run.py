@@ -65,7 +65,7 @@ async def devnet(plan: Plan, flow: Flow, say: Say) -> Outcome:
             await _whole(plan, flow, outcome, say)
             nursery.cancel_scope.cancel()
     except* NodeError as group:
-        outcome.faults += [str(error) for error in _leaves(group)]
+        outcome.faults += [str(error) for error in leaves(group)]
     return outcome
 
 
@@ -77,10 +77,11 @@ async def _end_asked(scope: trio.CancelScope, outcome: Outcome) -> None:
             scope.cancel()
 
 
-def _leaves(group: BaseExceptionGroup[NodeError]) -> Iterator[NodeError]:
+def leaves(group: BaseExceptionGroup[NodeError]) -> Iterator[NodeError]:
+    """The errors of a group, out of all nurseries."""
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
+            yield from leaves(error)
         else:
             yield error
 

@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
 import trio
+import zstandard
 from fleet import Fleet, Wallet, fleet_genesis, until
 
 from consensus import commands
+from consensus.block import encode_block
+from consensus.exceptions import InvalidPayload
 from consensus.genesis import Genesis
-from node.sealed_block import SealedBlock, encode_sealed
+from node.sealed_block import SEALED_BYTES_MAX, SealedBlock, decode_sealed, encode_sealed
 from node.submission import Answer
 from p2p.topics import BLOCKS, TOPICS
 
@@ -34,10 +38,25 @@ async def test_a_block_is_sealed_before_it_outgrows_gossip(autojump_clock: objec
         height = max(answer.height for answer in answers)
         await until(lambda: min(one.chain.certified for one in followers) >= height)
         blocks = leader.chain.blocks
-        sizes = [
-            len(encode_sealed(SealedBlock(blocks.block(n), blocks.seal(n))))
-            for n in range(1, height + 1)
-        ]
+        sizes = [len(encode_block(blocks.block(n))) for n in range(1, height + 1)]
         nursery.cancel_scope.cancel()
     assert sum(sizes) > TOPICS[BLOCKS].message_bytes_max
     assert max(sizes) <= TOPICS[BLOCKS].message_bytes_max
+
+
+async def test_a_block_travels_as_one_bounded_frame(autojump_clock: object) -> None:
+    fleet = Fleet(fleet_genesis(validators=1))
+    async with trio.open_nursery() as nursery:
+        leader = await fleet.start(nursery, 0)
+        answer = await leader.submits.submit(Wallet(0).order(leader, 0, 50))
+        await until(lambda: leader.chain.blocks.head().height >= answer.height)
+        blocks = leader.chain.blocks
+        sealed = SealedBlock(blocks.block(answer.height), blocks.seal(answer.height))
+        nursery.cancel_scope.cancel()
+    frame = encode_sealed(sealed)
+    assert decode_sealed(frame) == sealed
+    bomb = zstandard.ZstdCompressor().compress(bytes(SEALED_BYTES_MAX + 1))
+    assert len(bomb) < 1000
+    for bad in (b"", frame[:-1], frame + b"\0", frame + frame, bomb):
+        with pytest.raises(InvalidPayload):
+            decode_sealed(bad)
