@@ -175,7 +175,7 @@ async def _bench(folder: Path, messages: int, seed: int, advance: Advance) -> di
             "disk_fdatasync_p99_ms": ms(syncs, 0.99),
             "leader_memory_mb": memory_mb(nodes[0].pid),
             "follower_memory_mb": memory_mb(nodes[1].pid),
-            "workload": WORKLOAD,
+            "workload": f"seed {seed}; {WORKLOAD}",
         }
 
 

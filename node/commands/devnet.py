@@ -1,6 +1,6 @@
 """`rialto devnet`: a leader and three followers on this machine, and a recorded flow through them.
 
-The report is described in docs/replay.md. Exit code 1 if any root, fill or certificate differs; the
+The report is described in docs/devnet.md. Exit code 1 if any root, fill or certificate differs; the
 folder with data, keys and logs is then kept and named.
 """
 
