@@ -24,8 +24,10 @@ from node.config import FOLLOWER, LEADER
 from node.exceptions import NodeError
 
 NO_START: Final = 7110
+DIED: Final = 7118
 START_S_MAX: Final = 60
 END_S_MAX: Final = 20
+ABORT_S_MAX: Final = 3
 LOG_LINES_SHOWN: Final = 5
 LINE_BYTES_MAX: Final = 1 << 16
 
@@ -56,7 +58,7 @@ async def nodes_of(
     """A leader with `keys[0]` and followers with the next ones, joined to each other.
 
     Each has `folder/NAME` for its data and `folder/NAME.log`. Leaving ends them all, whatever
-    happened. Raises `NodeError` 7110 for one that does not start.
+    happened. Raises `NodeError` 7110 for one that does not start, 7118 for one that ended before.
     """
     running: list[NodeProcess] = []
     try:
@@ -67,8 +69,13 @@ async def nodes_of(
             running.append(await _start(name, arguments, folder / f"{name}.log"))
         yield running
     finally:
+        dead = [one for one in running if one.process.poll() is not None]
         with trio.CancelScope(shield=True):
             await _stop(running)
+        if dead:  # whatever else went wrong, this was first
+            one = dead[0]
+            text = f"{one.name} ended by itself with code {one.process.returncode}; see {one.log}"
+            raise NodeError(DIED, text, log=str(one.log))
 
 
 def _arguments(
@@ -125,11 +132,15 @@ async def _stop(running: list[NodeProcess]) -> None:
 
 
 async def _end(process: trio.Process) -> None:
-    """Ask for the end, insist after 20 s; returns when the process is gone."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        with trio.move_on_after(END_S_MAX):
-            await process.wait()
+    """Ask for the end, insist after 20 s; returns when the process is gone.
+
+    Who does not listen is first made to write where its threads are into its log.
+    """
+    for ask, patience_s in ((signal.SIGTERM, END_S_MAX), (signal.SIGABRT, ABORT_S_MAX)):
+        if process.poll() is None:
+            process.send_signal(ask)
+            with trio.move_on_after(patience_s):
+                await process.wait()
     if process.poll() is None:
         process.kill()
         await process.wait()

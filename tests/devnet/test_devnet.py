@@ -26,16 +26,16 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "node.cli", "devnet", *arguments]
 
 
-def processes_below(folder: Path) -> list[str]:
-    """Command lines that name the folder."""
-    found = []
+def processes_below(folder: Path) -> dict[int, str]:
+    """Command lines that name the folder, by pid."""
+    found = {}
     for entry in Path("/proc").iterdir():
         try:
             line = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
         except (OSError, ValueError):
             continue
         if entry.name.isdecimal() and str(folder) in line and int(entry.name) != os.getpid():
-            found.append(line)
+            found[int(entry.name)] = line
     return found
 
 
@@ -60,7 +60,7 @@ def test_four_nodes_agree_on_a_part_of_the_flow_and_are_gone_afterwards(tmp_path
     assert len({node["state_root"] for node in nodes}) == 1
     assert {node["certified"] for node in nodes} == {nodes[0]["height"]}
     assert {node["peers"] for node in nodes} == {3}
-    assert processes_below(folder) == []
+    assert processes_below(folder) == {}
 
 
 @pytest.mark.slow
@@ -83,7 +83,27 @@ def test_interrupted_it_stops_its_processes_and_names_its_folder(tmp_path: Path)
         running.wait()
     assert running.returncode == 130
     assert str(folder) in errors
-    assert processes_below(folder) == []
+    assert processes_below(folder) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("sample")
+def test_a_node_that_dies_fails_the_run_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    running = subprocess.Popen(
+        command("--json", "--dir", str(folder)), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(folder / "follower-3.log")
+        lines = processes_below(folder)
+        os.kill(next(pid for pid, line in lines.items() if "--role\0leader" in line), 9)
+        _, errors = running.communicate(timeout=120)
+    finally:
+        running.kill()
+        running.wait()
+    assert running.returncode == 1
+    assert "E7118: leader ended by itself with code -9" in errors
+    assert processes_below(folder) == {}
 
 
 def wait_for(path: Path) -> None:
