@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from node.bench import adversarial, flows, matcher, tree
+from node.bench import adversarial, flows, matcher, node, tree
 from node.bench.figures import flattened, judge
 from node.cli import main
 from node.commands.bench import BENCHES, MESSAGES_MAX, ROUNDS_MAX
@@ -67,6 +67,25 @@ def test_a_tiny_adversarial_run_prints_every_load(capsys: pytest.CaptureFixture[
     for key, verdict in judge(report, adversarial.BARS).items():
         assert isinstance(verdict, dict)
         assert isinstance(verdict["measured"], int | float), key
+
+
+@pytest.mark.slow
+def test_a_tiny_run_of_three_nodes_prints_every_figure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "RATE_S", 1)
+    argv = ["bench", "node", "--messages", "2000", "--rounds", "1", "--interpreted", "--json"]
+    assert main(argv) == 0
+    report = json.loads(capsys.readouterr().out)
+    for key, verdict in judge(report, node.BARS).items():
+        assert isinstance(verdict, dict)
+        assert isinstance(verdict["measured"], int | float) and verdict["measured"] > 0, key
+    figures = flattened(report)
+    assert figures["refused"] == 0, figures["refusal"]
+    assert figures["individual.operations"] == 2000 - 2000 % 50
+    assert int(str(figures["follower_lag_blocks"])) >= 0
+    for key in ("disk_fdatasync_p50_ms", "individual.leader_cpu_us", "bulk.follower_cpu_us"):
+        assert float(str(figures[key])) > 0, key
 
 
 @pytest.mark.network
