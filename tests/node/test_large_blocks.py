@@ -32,7 +32,7 @@ async def test_a_block_is_sealed_before_it_outgrows_gossip(autojump_clock: objec
         followers = [await fleet.start(nursery, number) for number in (1, 2, 3)]
         answers: list[Answer] = []
         for _ in range(300):
-            leader.submits.submit_then(wallet.signed(leader, unknown), answers.append)
+            leader.submits.submit_then(wallet.signed(leader.chain.state, unknown), answers.append)
         await until(lambda: len(answers) == 300)
         assert {answer.number for answer in answers} == {0}
         height = max(answer.height for answer in answers)
@@ -48,7 +48,7 @@ async def test_a_block_travels_as_one_bounded_frame(autojump_clock: object) -> N
     fleet = Fleet(fleet_genesis(validators=1))
     async with trio.open_nursery() as nursery:
         leader = await fleet.start(nursery, 0)
-        answer = await leader.submits.submit(Wallet(0).order(leader, 0, 50))
+        answer = await leader.submits.submit(Wallet(0).order(leader.chain.state, 0, 50))
         await until(lambda: leader.chain.blocks.head().height >= answer.height)
         blocks = leader.chain.blocks
         sealed = SealedBlock(blocks.block(answer.height), blocks.seal(answer.height))
