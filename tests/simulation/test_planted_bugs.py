@@ -1,15 +1,11 @@
 """The simulator finds bugs that were planted: else its silence means nothing."""
 
-from collections.abc import Callable
-
 import pytest
 import trio
 
 from consensus.block import Block
 from node.certifier import Certifier
-from node.roles.follower import Follower
 from node.roles.sequencer import Sequencer
-from node.sealed_block import SealedBlock
 from node.simulation.simulate import Plan, simulate
 from storage.blocks import Blocks
 from storage.journal import Journal
@@ -22,7 +18,7 @@ def first_failure(hours: float = 0.05, *faults: str) -> str:
     """What the first seed that fails says, "" if none does."""
     for seed in SEEDS:
         try:
-            simulate(Plan(seed, hours, faults or ("crash",), bursts_s=0.5))
+            simulate(Plan(seed, hours, faults or ("crash",), bursts_s=2.0))
         except BaseExceptionGroup as error:
             return "\n".join(texts_of(error))
     return ""
@@ -77,29 +73,18 @@ def test_a_signature_that_last_signed_would_have_refused_is_found(
     assert "signed two" in failure or "another has" in failure
 
 
-def test_a_vote_before_the_block_is_kept_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    apply: Callable[[Follower, SealedBlock], object] = Follower._take
+def test_a_vote_for_a_block_that_is_not_on_the_disk_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    append = Blocks.append
 
-    async def vote_first(self: Follower, sealed: SealedBlock) -> bool:
-        await self._certifier.vote_for(sealed.subject)
-        return bool(await apply(self, sealed))  # type: ignore[misc]
+    def unsynced(
+        self: Blocks, block: Block, events: bytes, certificate: bytes = b"", seal: bytes = b""
+    ) -> None:
+        append(self, block, events, certificate, seal, sync=False)
 
-    monkeypatch.setattr(Follower, "_take", vote_first)
+    monkeypatch.setattr(Blocks, "append", unsynced)
     assert "was signed, the chain ends at" in first_failure()
-
-
-@pytest.mark.slow
-def test_a_seal_in_the_next_blocks_segment_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def sync(self: Journal) -> None:
-        with self._lock:
-            group, self._waiting = b"".join(self._waiting), []
-        if group:
-            self._write(group)
-        if self._current.seal is not None:
-            self._rotate()
-
-    monkeypatch.setattr(Journal, "sync", sync)
-    assert "journal segment" in first_failure(0.05, "crash", "slow-disk")
 
 
 def test_votes_that_nobody_counts_are_found_as_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
