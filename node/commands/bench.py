@@ -20,6 +20,7 @@ BENCHES: Final = {
     "matcher": ("matcher", "orders per second and time per order, against C of the same source"),
     "transition": ("transition", "blocks of commands through the core, with and without roots"),
     "replay": ("recorded", "the recorded order flow through apply_block"),
+    "rpc": ("rpc", "orders through HTTP and WebSocket, idle connections"),
     "state": ("tree", "state root after a block, rebuild, size of proofs"),
     "node": ("node", "orders through a leader and two followers, everything on"),
 }

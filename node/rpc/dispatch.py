@@ -19,10 +19,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from consensus.exceptions import ConsensusError
-from consensus.genesis_fields import check_depth
 from node.containment import Contained
 from node.exceptions import NodeError
 from node.reads import Make
+from node.rpc.nesting import DEPTH_MAX, is_too_deep
 from storage.exceptions import StorageError
 
 PARSE_ERROR: Final = -32700
@@ -34,7 +34,6 @@ INTERNAL_ERROR: Final = -32603
 BATCH_FULL: Final = 7389
 
 BATCH_CALLS_MAX: Final = 100
-DEPTH_MAX: Final = 64
 BATCH_ANSWER_BYTES_MAX: Final = 4 << 20
 """What a batch has answered when its remaining calls are refused with 7389."""
 NOTHING: Final = b""
@@ -93,18 +92,6 @@ _ids: Final = msgspec.json.Decoder(str | int | float | None)
 _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
 log: Final = logging.getLogger(__name__)
-
-
-def is_too_deep(message: bytes) -> bool:
-    """Whether the JSON is nested deeper than any call is; how deep the parser itself would go
-    depends on the stack that it finds."""
-    if message.count(b"[") + message.count(b"{") <= DEPTH_MAX:
-        return False
-    try:
-        check_depth(message, DEPTH_MAX)
-    except ValueError:
-        return True
-    return False
 
 
 class Dispatcher:

@@ -209,9 +209,9 @@ def _row(make: Callable[[Mapping[str, int]], bytes], markets: Mapping[str, int])
         raise _bad(f"a number does not fit its field ({error})") from error
 
 
-def group_rows(group: Group) -> bytes:
-    """The rows of a group. Raises `NodeError` 7370."""
-    return _row(lambda _: group.rows, {})
+def check_group(group: Group) -> None:
+    """Whether the numbers of its header fit their words. Raises `NodeError` 7370."""
+    _row(lambda _: group.rows, {})
 
 
 def whole(value: int | str) -> int:

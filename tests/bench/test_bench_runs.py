@@ -21,6 +21,13 @@ FLOW_KEYS: Final = ("ops_per_s", "p50_ns", "p99_ns", "p999_ns")
 KEYS: Final = {
     "matcher": [f"{flow}.{key}" for flow in FLOWS for key in FLOW_KEYS],
     "transition": ["commands_per_s", "commands_per_s_with_root", "p99_ns"],
+    "rpc": [
+        "ws.orders_per_s",
+        "ws_signed.orders_per_s",
+        "ws_signed_p99_ms",
+        "http.orders_per_s",
+        "idle_ws_kb",
+    ],
     "state": ["root_ms_random", "root_ms_local", "proof_bytes", "rebuild_s"],
 }
 

@@ -20,10 +20,10 @@ from consensus.wording import Names, render
 from node.app import Node
 from node.roles.sequencer import BAD_SIGNATURE
 from node.rpc.client import Client
-from node.rpc.dispatch import Later, Method, RpcError
+from node.rpc.dispatch import INVALID_PARAMS, Later, Method, RpcError
 from node.rpc.events import events_json
 from node.rpc.methods.directory import Directory, hex_bytes
-from node.rpc.operations import AnyOperation, Whole, group_rows, rows_of, whole
+from node.rpc.operations import AnyOperation, Whole, check_group, rows_of, whole
 from node.rpc.params import by_name
 from node.submission import Answer, Submission, read_submission
 
@@ -100,16 +100,19 @@ class CommandMethods:
         """The packed form of a command. Raises numbered errors for what cannot be one."""
         signature = from_wallet(hex_bytes(command.signature, "signature"))
         if command.group:
-            rows = hex_bytes(command.group, "group")
-        else:
-            signer = address_words(hex_bytes(command.signer, "signer"))
-            operations = rows_of(command.operations, self._directory.markets())
-            nonce, expires = whole(command.nonce), whole(command.expires)
-            group = Group(command.key, command.account, nonce, expires, signer, operations)
-            if not 0 < group.size <= layout.GROUP_OPERATIONS_MAX:
-                raise RpcError(TOO_MANY, f"{group.size} operations: give 1 to 64")
-            rows = group_rows(group)
-        return read_submission(rows + signature)
+            return read_submission(hex_bytes(command.group, "group") + signature)
+        key = command.key
+        if not (0 <= key <= layout.KEYS_PER_ACCOUNT or key == layout.KEY_GOVERNANCE):
+            raise RpcError(INVALID_PARAMS, f"key {key}: 0 is the owner, 1 to 4 are session keys")
+        signer = address_words(hex_bytes(command.signer, "signer", 20))
+        operations = rows_of(command.operations, self._directory.markets())
+        nonce, expires = whole(command.nonce), whole(command.expires)
+        group = Group(key, command.account, nonce, expires, signer, operations)
+        if not 0 < group.size <= layout.GROUP_OPERATIONS_MAX:
+            text = f"{group.size} operations: give 1 to {layout.GROUP_OPERATIONS_MAX}"
+            raise RpcError(TOO_MANY, text)
+        check_group(group)
+        return Submission(group, signature)
 
     def _answered(self, submission: Submission, answer: Answer, events: bool) -> object:
         if answer.number:
