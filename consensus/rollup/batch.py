@@ -113,8 +113,15 @@ def _check(batch: Batch) -> None:
 
 
 def batch_hash(batch: Batch) -> bytes:
-    """SHA-256("rialto/batch/1" | RLP), 32 bytes."""
-    return sha256(BATCH_TAG + encode_batch(batch)).digest()
+    """SHA-256("rialto/batch/1" | words | blob hashes), 32 bytes.
+
+    Words are the fields in order but `blob_hashes`, 32 bytes each, big-endian: what a contract has
+    in its hands. What `decode_batch` would refuse is refused here, by that number.
+    """
+    encode_batch(batch)
+    values = [getattr(batch, name) for name in _FIELDS if name != "blob_hashes"]
+    words = [value if isinstance(value, bytes) else _word(value) for value in values]
+    return sha256(BATCH_TAG + b"".join(words) + b"".join(batch.blob_hashes)).digest()
 
 
 def evaluation_point(versioned_hash: bytes, payload_hash: bytes) -> int:

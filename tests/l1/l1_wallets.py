@@ -4,26 +4,21 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from signed_chain import address
+from signed_chain import private_key as secret_of
+
 from consensus.da import kzg
 from consensus.da.blobs import pack
-from consensus.keccak import keccak256
-from consensus.signatures import address_of, public_key_of
 from node.l1 import trusted_setup
 from node.l1.embedded.rpc import EmbeddedL1
 from node.l1.surface import L1Error
 from node.l1.transactions import Call, Fees, Sidecar, sign_call
 
+__all__ = ["address", "secret_of"]
+
 ETHER = 10**18
 FEES = Fees(tip=10**9, max_fee=10**11, max_blob_fee=10**11)
 START = 1_700_000_000
-
-
-def secret_of(name: str) -> bytes:
-    return keccak256(name.encode())
-
-
-def address(name: str) -> bytes:
-    return address_of(public_key_of(secret_of(name)))
 
 
 @cache

@@ -76,8 +76,9 @@ class EmbeddedChain:
         return max(0, epoch - epochs) * self.epoch_blocks
 
     def advance(self, seconds: int) -> None:
-        """Let time pass: the next block is that much later."""
-        self._ahead_s += seconds
+        """Let time pass: the next block is that much later than the head."""
+        now = max(int(self.head.timestamp), self._clock() + self._ahead_s)
+        self._ahead_s = now + seconds - self._clock()
 
     def mine(self, blocks: int = 1) -> None:
         """The next blocks, the first with what the pool holds and fees allow."""
