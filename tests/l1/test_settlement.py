@@ -26,6 +26,7 @@ from signed_chain import address
 from consensus.block import queue_hash
 from consensus.commands import grant, withdraw
 from consensus.keccak import keccak256
+from consensus.rollup.batch import batch_hash
 from consensus.signatures import address_words
 from node.l1 import contract as law
 from node.l1.surface import L1Error
@@ -127,8 +128,6 @@ def test_a_signature_is_bound_to_chain_contract_mode_epoch_and_blobs() -> None:
     batch, _ = bridge.batch()
     chain = bridge.wallets.l1.chain.chain_id
     right = (chain, bridge.address, law.QUORUM, 1)
-    from consensus.rollup.batch import batch_hash
-
     for wrong in (
         (chain + 1, *right[1:]), (chain, address("other"), *right[2:]),
         (*right[:2], law.VALIDITY, 1), (*right[:3], 2),

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from bridge_chain import ETH, FREEZE_AFTER, OWNERS, USD, Bridge
-from l1_wallets import sidecar_of
 from signed_chain import address
 
 from consensus.commands import withdraw
@@ -83,4 +82,3 @@ def test_calls_cost_what_the_page_says() -> None:
         if abs(number - told.get(name, 0)) > TOLERANCE * number
     }
     assert not wrong
-    assert sidecar_of(bytes(700_000)).version == 1

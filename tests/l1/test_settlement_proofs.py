@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bridge_chain import OWNERS, USD, WINDOW, Bridge, Posted, compiled
-from l1_wallets import Wallets, address, new_l1, reason, sidecar_of
+from l1_wallets import Wallets, new_l1, reason, sidecar_of
 
 from consensus.da import kzg
 from consensus.keccak import keccak256
@@ -141,4 +141,3 @@ def test_quorum_mode_has_no_proofs_and_the_others_no_guardian() -> None:
     quorum.block()
     done = quorum.commit()
     assert refused(quorum, "prove", *arguments(quorum, done)) == "mode"
-    assert address("guardian")

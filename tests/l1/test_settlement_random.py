@@ -35,9 +35,9 @@ class Walk:
             key, _, rows = parsed(item.rows)
             if key == layout.KEY_DEPOSIT and deposited(rows)[0] == asset:
                 total += deposited(rows)[1]
-        events = [data for data in bridge.withdrawn.values()]
-        paid = self.claimed
-        for event in (b"".join(events)[i:] for i in range(0, len(b"".join(events)), EVENT_BYTES)):
+        events, paid = b"".join(bridge.withdrawn.values()), self.claimed
+        for at in range(0, len(events), EVENT_BYTES):
+            event = events[at : at + EVENT_BYTES]
             index = int.from_bytes(event[16:24], "little")
             if int.from_bytes(event[36:40], "little") == asset and index not in paid:
                 total += int.from_bytes(event[24:32], "little")
