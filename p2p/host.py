@@ -57,6 +57,7 @@ LISTEN_FAILED: Final = 7605
 
 STREAMS_PER_PEER_MAX: Final = 32  # that the peer opened
 CLOSE_S_MAX: Final = 5.0
+RESET_S_MAX: Final = 1.0
 DIAL_S_MAX: Final = 10.0
 
 # What libp2p raises when a connection or stream is no more; all are the peer's or the wire's doing.
@@ -141,10 +142,12 @@ class Libp2pStream:
             await self.reset()
 
     async def reset(self) -> None:
-        try:
-            await self._stream.reset()
-        except GONE:
-            return  # it is gone already
+        """Give the stream up. Callers are shielded, so a stuck peer must not hold them."""
+        with trio.move_on_after(RESET_S_MAX):
+            try:
+                await self._stream.reset()
+            except GONE:
+                return  # it is gone already
 
 
 class Libp2pTransport(INotifee):

@@ -5,20 +5,23 @@ streams.
 
 Upstream logs a peer that sends beyond the window it was given, and buffers what it sent; and it
 lets a window grow to 16 MiB per stream. Here a connection buffers 8 MiB and is closed beyond
-that, and windows stay at 512 KiB, so that sixteen full streams still fit.
+that, and windows stay at 512 KiB, so that sixteen full streams still fit. And upstream waits
+without a limit for a peer that no longer reads to take the GO_AWAY.
 """
 
 from typing import Final
 
+import trio
 from libp2p.abc import IMuxedConn, ISecureConn
 from libp2p.custom_types import TProtocol
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID, Yamux
+from libp2p.stream_muxer.yamux.yamux import GO_AWAY_NORMAL, PROTOCOL_ID, Yamux
 
 CONNECTION_BUFFER_BYTES_MAX: Final = 8 << 20
 FRAME_BYTES_MAX: Final = 1 << 20
+GO_AWAY_S_MAX: Final = 2.0
 # The window doubles when two updates come within four round trips: never, at this round trip.
 ROUND_TRIP_FOR_WINDOWS_S: Final = 1e-9
 
@@ -34,6 +37,14 @@ class BoundedYamux(Yamux):
             # Of the errors that close the connection, the one that is logged without a trace.
             raise RawConnError(f"{self.peer_id} sent {length} bytes on top of {buffered} unread")
         return await super()._read_data_body(length)
+
+    async def close(self, error_code: int = GO_AWAY_NORMAL) -> None:
+        """Say GO_AWAY; a peer that does not read it has the socket closed under it."""
+        with trio.move_on_after(GO_AWAY_S_MAX) as polite:
+            await super().close(error_code)
+        if polite.cancelled_caught:
+            await self.secured_conn.close()  # and whoever waits to write gets an error
+            await super().close(error_code)
 
 
 class BoundedMuxer(MuxerMultistream):
