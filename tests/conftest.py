@@ -55,6 +55,13 @@ def core_is_compiled() -> bool:
 
 
 @pytest.fixture(scope="session")
+def validators_core(core_is_compiled: bool) -> None:
+    """For tests that start validators: one with an interpreted core refuses to start (7431)."""
+    if not core_is_compiled:
+        pytest.skip("a validator needs the compiled core")
+
+
+@pytest.fixture(scope="session")
 def long_run() -> bool:
     """Whether random runs should take their long form."""
     return long_run_asked()

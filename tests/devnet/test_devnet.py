@@ -40,7 +40,7 @@ def processes_below(folder: Path) -> dict[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("sample")
+@pytest.mark.usefixtures("validators_core", "sample")
 def test_four_nodes_agree_on_a_part_of_the_flow_and_are_gone_afterwards(tmp_path: Path) -> None:
     folder = tmp_path / "net"
     done = subprocess.run(
@@ -64,7 +64,7 @@ def test_four_nodes_agree_on_a_part_of_the_flow_and_are_gone_afterwards(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("sample")
+@pytest.mark.usefixtures("validators_core", "sample")
 def test_interrupted_it_stops_its_processes_and_names_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "net"
     running = subprocess.Popen(
@@ -87,7 +87,7 @@ def test_interrupted_it_stops_its_processes_and_names_its_folder(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("sample")
+@pytest.mark.usefixtures("validators_core", "sample")
 def test_a_node_that_dies_fails_the_run_by_name(tmp_path: Path) -> None:
     folder = tmp_path / "net"
     running = subprocess.Popen(

@@ -26,10 +26,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def node(
-    tmp_path_factory: pytest.TempPathFactory, core_is_compiled: bool
+    tmp_path_factory: pytest.TempPathFactory, validators_core: None
 ) -> Iterator[AttackedNode]:
-    if not core_is_compiled:
-        pytest.skip("a validator needs the compiled core")
     running = AttackedNode(Path(tmp_path_factory.mktemp("node")))
     try:
         yield running

@@ -22,6 +22,7 @@ from storage.snapshots import Snapshots
 
 @pytest.mark.slow
 @pytest.mark.network
+@pytest.mark.usefixtures("validators_core")
 def test_what_a_leader_promised_before_kill_9_is_in_the_chain(
     tmp_path: Path, long_run: bool
 ) -> None:
@@ -94,6 +95,7 @@ def places_in(chain: Chain, last: int) -> dict[int, Placed]:
 
 @pytest.mark.slow
 @pytest.mark.network
+@pytest.mark.usefixtures("validators_core")
 def test_flipped_bytes_in_a_nodes_database_are_refused_or_harmless(
     tmp_path: Path, long_run: bool
 ) -> None:

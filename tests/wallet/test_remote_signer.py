@@ -260,6 +260,7 @@ def processes() -> Iterator[Processes]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("validators_core")
 def test_a_leader_without_its_secret_certifies_blocks(
     tmp_path: Path, processes: Processes
 ) -> None:

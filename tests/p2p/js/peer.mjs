@@ -126,7 +126,9 @@ const commands = {
     print({ status: found.chunks.length })
   },
   async garbage () {
-    const stream = await connection.newStream('/meshsub/1.1.0')
+    // On the stream that gossipsub opened: a second one of a peer is reset unread.
+    const ours = one => one.direction === 'outbound' && one.protocol.startsWith('/meshsub/')
+    const stream = connection.streams.find(ours)
     stream.send(Buffer.concat([Buffer.from([50]), Buffer.alloc(50, 0xff)]))
     print({ garbage: true })
   }
