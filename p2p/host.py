@@ -42,7 +42,9 @@ from .swarm import build_swarm
 from .topics import TOPICS, Names
 from .transport import (
     BROKEN,
+    DIAL_S_MAX,
     NOT_SPOKEN,
+    OPEN_S_MAX,
     RECEIVE_BYTES_MAX,
     UNREACHABLE,
     Broken,
@@ -58,7 +60,6 @@ LISTEN_FAILED: Final = 7605
 STREAMS_PER_PEER_MAX: Final = 32  # that the peer opened
 CLOSE_S_MAX: Final = 5.0
 RESET_S_MAX: Final = 1.0
-DIAL_S_MAX: Final = 10.0
 
 # What libp2p raises when a connection or stream is no more; all are the peer's or the wire's doing.
 GONE: Final = (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError)
@@ -136,10 +137,14 @@ class Libp2pStream:
             raise Broken(BROKEN, f"the stream broke while receiving: {fault!r}") from fault
 
     async def close(self) -> None:
-        try:
-            await self._stream.close_write()
-        except GONE:
-            await self.reset()
+        with trio.move_on_after(CLOSE_S_MAX):
+            try:
+                await self._stream.close_write()
+            except GONE:
+                pass
+            else:
+                return
+        await self.reset()
 
     async def reset(self) -> None:
         """Give the stream up. Callers are shielded, so a stuck peer must not hold them."""
@@ -215,8 +220,9 @@ class Libp2pTransport(INotifee):
         if not self._host.is_peer_connected(identity):
             raise Unreachable(UNREACHABLE, f"not connected with {peer}", peer=peer)
         try:
-            stream = await self._host.new_stream(identity, [TProtocol(protocol)])
-        except GONE as fault:
+            with trio.fail_after(OPEN_S_MAX):
+                stream = await self._host.new_stream(identity, [TProtocol(protocol)])
+        except (*GONE, trio.TooSlowError) as fault:
             refused = isinstance(fault, HostException) and self._host.is_peer_connected(identity)
             if refused:
                 text = f"{peer} does not speak {protocol}"

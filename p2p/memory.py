@@ -27,7 +27,9 @@ from .peering import Peering, peering
 from .settings import Settings
 from .transport import (
     BROKEN,
+    DIAL_S_MAX,
     NOT_SPOKEN,
+    OPEN_S_MAX,
     RECEIVE_BYTES_MAX,
     UNREACHABLE,
     Broken,
@@ -41,8 +43,6 @@ from .transport import (
 WINDOW_BYTES: Final = 1 << 19  # unread bytes of a stream before its writer waits
 SEEN_MAX: Final = 1 << 16
 RUMOURS_MAX: Final = 4096  # on the way over one link
-DIAL_S_MAX: Final = 10.0
-OPEN_S_MAX: Final = 5.0
 SCHEME: Final = "memory:"
 
 

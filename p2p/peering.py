@@ -16,7 +16,7 @@ import trio
 from .containment import Contained
 from .exceptions import NetworkMisuse
 from .exchange.ingest import OPEN_S_MAX, BatchSender
-from .exchange.request import FalseAnswer, Unanswered, ask, in_time
+from .exchange.request import FalseAnswer, Unanswered, ask
 from .inbox import BoundedInbox
 from .network import Check, Handler, Head, IngestHandler, Message, PeerFacts, Verdict
 from .peers import Acquaintances
@@ -101,7 +101,7 @@ class Peering:
         full = self._names.protocol(protocol)
         limits = EXCHANGES[protocol]
         within(request, limits.request_bytes_max, "a request", protocol)
-        stream = await in_time(limits, self._transport.open, peer, full)
+        stream = await self._transport.open(peer, full)
         try:
             async for chunk in ask(stream, request, limits):
                 yield chunk

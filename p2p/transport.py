@@ -18,6 +18,8 @@ BROKEN: Final = 7641
 NOT_SPOKEN: Final = 7642
 
 RECEIVE_BYTES_MAX: Final = 1 << 16
+DIAL_S_MAX: Final = 10.0
+OPEN_S_MAX: Final = 5.0
 
 
 class Unreachable(PeerFault):
@@ -83,13 +85,13 @@ class Transport(Protocol):
         """Where others can dial us."""
 
     async def dial(self, address: str) -> str:
-        """Connect; the peer id. Errors: Unreachable."""
+        """Connect, in about DIAL_S_MAX; the peer id. Errors: Unreachable."""
 
     async def disconnect(self, peer: str) -> None:
         """Close the connection. Never raises."""
 
     async def open(self, peer: str, protocol: str) -> Stream:
-        """Open a stream. Errors: Unreachable, NotSpoken."""
+        """Open a stream, in at most OPEN_S_MAX. Errors: Unreachable, NotSpoken."""
 
     def handle(self, protocol: str, handler: StreamHandler) -> None: ...
 

@@ -55,7 +55,7 @@ async def ask(stream: Stream, request: bytes, limits: ExchangeLimits) -> AsyncIt
     reader = FrameReader(stream)
     body_max = max(limits.chunk_bytes_max, CODE.size + REFUSAL_REASON_BYTES_MAX)
     await in_time(limits, stream.send, frame(request))
-    await in_time(limits, stream.close)
+    await stream.close()
     chunks = received = 0
     while True:
         try:
