@@ -4,7 +4,11 @@ RIALTO_LONG=1 (`scripts/test --long`) asks the random runs for their long form.
 """
 
 import os
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
@@ -13,6 +17,10 @@ from node.build_check import compiled_state, refuse_stale
 from node.exceptions import NodeError
 
 TESTS = Path(__file__).resolve().parent
+NPM_INSTALL: Final = (
+    "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock",
+)  # fmt: skip
+NPM_S_MAX: Final = 300
 # Everything else under tests/ exercises the rules, and so runs compiled and interpreted.
 OUTSIDE_THE_CORE = frozenset(
     {
@@ -65,3 +73,29 @@ def validators_core(core_is_compiled: bool) -> None:
 def long_run() -> bool:
     """Whether random runs should take their long form."""
     return long_run_asked()
+
+
+@pytest.fixture(scope="session")
+def npm_installed() -> Callable[..., Path]:
+    """`npm_installed(folder, *names)`: the folder, once npm has installed its package.json there.
+
+    Skips with the reason where there is no node, or no package index that npm reaches.
+    """
+    return _npm_installed
+
+
+def _npm_installed(folder: Path, *names: str) -> Path:
+    wanted = ", ".join(names)
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip(f"no node and npm on the path: {wanted} not tested")
+    if all((folder / "node_modules" / name).is_dir() for name in names):
+        return folder
+    try:
+        done = subprocess.run(
+            NPM_INSTALL, cwd=folder, capture_output=True, text=True, timeout=NPM_S_MAX
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm did not install {wanted} in {NPM_S_MAX} s: not tested")
+    if done.returncode != 0:
+        pytest.skip(f"npm cannot install {wanted}: {done.stderr.strip().splitlines()[-1:]}")
+    return folder

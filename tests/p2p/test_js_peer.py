@@ -5,9 +5,8 @@ are installed beside it at first use. Without them the test is skipped with the 
 """
 
 import json
-import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -22,29 +21,14 @@ from p2p.peering import Peering
 from p2p.topics import BLOCKS, BLOCKS_BY_RANGE
 
 JS: Final = Path(__file__).resolve().parent / "js"
-INSTALL_S_MAX: Final = 300
 
 pytestmark = [pytest.mark.node_js, pytest.mark.slow]
 
 
 @pytest.fixture(scope="session")
-def js_libraries() -> Path:
+def js_libraries(npm_installed: Callable[..., Path]) -> Path:
     """The folder of the js peer, with its libraries."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("no node and npm on the path: js-libp2p is not tested")
-    if not (JS / "node_modules" / "libp2p").is_dir():
-        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund"]
-        command.append("--no-package-lock")
-        try:
-            done = subprocess.run(
-                command, cwd=JS, capture_output=True, text=True, timeout=INSTALL_S_MAX
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm did not install js-libp2p in five minutes: it is not tested")
-        if done.returncode != 0:
-            pytest.skip(f"npm cannot install js-libp2p: {done.stderr.strip().splitlines()[-1:]}")
-    return JS
+    return npm_installed(JS, "libp2p")
 
 
 class JsPeer:

@@ -5,8 +5,7 @@ are installed beside it at first use. Without them the test is skipped with the 
 """
 
 import json
-import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,30 +17,14 @@ from live import Live, live
 from consensus import layout
 
 JS: Final = Path(__file__).resolve().parent / "js"
-INSTALL_S_MAX: Final = 300
 
 pytestmark = [pytest.mark.node_js, pytest.mark.slow]
 
 
 @pytest.fixture(scope="session")
-def wallet_libraries() -> Path:
+def wallet_libraries(npm_installed: Callable[..., Path]) -> Path:
     """The folder of the scripts, with the libraries."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("no node and npm on the path: ethers and viem are not tested")
-    names = ("ethers", "viem")
-    if not all((JS / "node_modules" / name).is_dir() for name in names):
-        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund"]
-        command.append("--no-package-lock")
-        try:
-            done = subprocess.run(
-                command, cwd=JS, capture_output=True, text=True, timeout=INSTALL_S_MAX
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm did not install ethers and viem in five minutes: they are not tested")
-        if done.returncode != 0:
-            pytest.skip(f"npm cannot install them: {done.stderr.strip().splitlines()[-1:]}")
-    return JS
+    return npm_installed(JS, "ethers", "viem")
 
 
 async def order(on: Live, folder: Path, library: str, wallet: Wallet, *terms: str) -> Any:
