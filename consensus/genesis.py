@@ -243,20 +243,28 @@ def memory_words(genesis: Genesis) -> list[tuple[str, int]]:
 
 
 def ledger_words(sizes: Sizes) -> int:
+    return AT_ASSETS + sum(_ledger_parts(sizes))
+
+
+def opened_leaves(sizes: Sizes) -> tuple[int, int]:
+    """The leaves of the ledger's tree at which accounts and balances begin: L1 opens those."""
+    assets, markets, accounts, keys, _, _ = _ledger_parts(sizes)
+    at_accounts = AT_ASSETS + assets + markets
+    return at_accounts // LEAF_WORDS, (at_accounts + accounts + keys) // LEAF_WORDS
+
+
+def _ledger_parts(sizes: Sizes) -> list[int]:
+    """Words behind the header: assets, markets, accounts, session keys, balances, order tables."""
     accounts = sizes.accounts_max
-    return AT_ASSETS + sum(
-        map(
-            _padded,
-            (
-                sizes.assets_max * 16,
-                sizes.markets_max * 16,
-                accounts * 32,
-                accounts * KEYS_PER_ACCOUNT * 16,
-                accounts * sizes.assets_max * 8,
-                accounts * sizes.table_slots,
-            ),
-        )
+    words = (
+        sizes.assets_max * 16,
+        sizes.markets_max * 16,
+        accounts * 32,
+        accounts * KEYS_PER_ACCOUNT * 16,
+        accounts * sizes.assets_max * 8,
+        accounts * sizes.table_slots,
     )
+    return [_padded(count) for count in words]
 
 
 def market_words(terms: Market, accounts_max: int) -> int:

@@ -24,7 +24,8 @@ from consensus.rollup.batch import Batch, batch_hash
 from consensus.state.tree import ZERO_DIGESTS, depth_of
 from consensus.streams import LEAF_BYTES, bytes_proof, bytes_root
 from node.l1 import contract as law
-from node.l1.contract import Place, Settings, Signatures, Summary
+from node.l1.contract import Place, Signatures, Summary
+from node.l1.deployment import Deployment, contract_address, genesis_summary, settings_of
 
 TOKEN_SOURCE = (Path(__file__).parent / "TestToken.vy").read_text()
 USD, ETH = 0, 1
@@ -78,24 +79,19 @@ class Bridge:
         **changes: int,
     ) -> None:
         self.wallets = Wallets(l1 or new_l1(*OWNERS, "guardian", "governor", "stranger"))
-        self.chain = SignedChain(deposits=[])
+        # The operator makes the token, mints for each owner, then makes the contract.
+        place = contract_address(address("operator"), 1 + len(OWNERS))
+        self.chain = SignedChain(deposits=[], contract="0x" + place.hex())
         self.members = validators(count)
-        M = self.chain.leader.memory.M
-        self.settings = replace(
-            Settings(
-                law.QUORUM, WINDOW, DEADLINE, FREEZE_AFTER, DELAY, 10**18,
-                int(M[layout.AT_ACCOUNTS]) // 32, int(M[layout.AT_BALANCES]) // 32,
-                int(M[layout.ACCOUNTS_MAX]), int(M[layout.ASSETS_MAX]),
-            ),
-            **changes,
-        )  # fmt: skip
+        times = {
+            "window_s": WINDOW, "deadline_s": DEADLINE, "freeze_after_s": FREEZE_AFTER,
+            "delay_s": DELAY, "bond": 10**18,
+        }  # fmt: skip
+        self.settings = replace(settings_of(self.chain.genesis, **times), **changes)
         self.token = self._made(bytes.fromhex(compiled(TOKEN_SOURCE)[2:]))
         for name in OWNERS:
             self.wallets.do("operator", self.token, token_call("mint", address(name), 10**15))
-        head = self.chain.leader.head
-        genesis = Summary(
-            self.chain.genesis.hash, 0, block_hash(head), 0, head.state_root, 0, HASH_ZERO
-        )
+        genesis = genesis_summary(self.chain.genesis, self.chain.leader.head)
         data = law.deployment(
             self.settings, genesis, list(self.members), address("guardian"), address("governor"),
             [(self.token, SCALE[USD]), (bytes(20), SCALE[ETH])], verifier,
@@ -103,6 +99,7 @@ class Bridge:
         if bytecode is not None:
             data = bytecode + data[len(bytes.fromhex(law.artefact()["bytecode"][2:])) :]
         self.address = self._made(data)
+        self.made_in = int(self.wallets.last["blockNumber"], 16)
         self.deployed_gas = int(self.wallets.last["gasUsed"], 16)
         self.posted: list[Posted | None] = [None]
         self.summaries = [replace(genesis, time=self.now())]
@@ -110,6 +107,14 @@ class Bridge:
         self.blocks_posted = 0
         self.withdrawn: dict[int, bytes] = {}
         self.epoch = 1
+
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment(
+            self.wallets.l1.chain.chain_id, self.address, self.made_in, self.settings,
+            tuple(self.members), address("guardian"), address("governor"),
+            ((self.token, SCALE[USD]), (bytes(20), SCALE[ETH])),
+        )  # fmt: skip
 
     def _made(self, data: bytes) -> bytes:
         receipt = self.wallets.do("operator", b"", data, gas=16_000_000)
