@@ -4,7 +4,9 @@ What lives here: the protocol `Machine` and the real one. What must never live h
 or a socket. A simulation passes its own: there the clock is trio's and blocking work runs at once.
 
 Theory. Synced writes and pairings would stop the loop for milliseconds. Disk work keeps its order:
-one thread. Curve arithmetic leaves the interpreter lock: as many threads as there are cores.
+one thread. The journal's syncs, which answers wait for, have a thread of their own: behind a block
+that is being stored they would wait for all of it. Between the two nothing is in order but by
+waiting. Curve arithmetic leaves the interpreter lock: as many threads as there are cores.
 """
 
 import os
@@ -27,6 +29,9 @@ class Machine(Protocol):
     async def disk(self, work: Callable[[], Result]) -> Result:
         """Run blocking disk work: one at a time, in the order of the calls, never cancelled."""
 
+    async def journal(self, work: Callable[[], Result]) -> Result:
+        """The same beside `disk`, for the journal alone."""
+
     async def compute(self, work: Callable[[], Result]) -> Result:
         """Run work that leaves the interpreter lock for most of its time; never cancelled."""
 
@@ -36,6 +41,7 @@ class RealMachine:
 
     def __init__(self) -> None:
         self._disk: Final = trio.CapacityLimiter(1)
+        self._journal: Final = trio.CapacityLimiter(1)
         self._compute: Final = trio.CapacityLimiter(os.cpu_count() or 1)
 
     def now_ms(self) -> int:
@@ -46,6 +52,9 @@ class RealMachine:
 
     async def disk(self, work: Callable[[], Result]) -> Result:
         return await trio.to_thread.run_sync(work, limiter=self._disk)
+
+    async def journal(self, work: Callable[[], Result]) -> Result:
+        return await trio.to_thread.run_sync(work, limiter=self._journal)
 
     async def compute(self, work: Callable[[], Result]) -> Result:
         return await trio.to_thread.run_sync(work, limiter=self._compute)

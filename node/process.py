@@ -23,6 +23,7 @@ from node.config import LEADER, Address, Config
 from node.exceptions import NodeError
 from node.feeds.feeds import Feeds
 from node.fitness import require_validator_fitness
+from node.interpreter import settle
 from node.key_files import read_or_make_promiser, read_validator
 from node.machine import Machine, RealMachine
 from node.remote_signer import RemoteSigner
@@ -85,6 +86,7 @@ async def serve(config: Config, ready: Callable[[Running], None]) -> None:
             if height is not None:
                 log.info("starting from a certified snapshot of height %d", height)
         async with running(genesis, disk, network, machine, keys, config) as started:
+            settle()
             ready(started)
             await end_asked(started.asked_to_end)
             log.info("stopping: answering what came, sealing the open block")

@@ -18,7 +18,7 @@ is refused, because a receipt may exist for what is gone. Sealed segments below 
 whole. What remains undetectable: damage to the last group of all after a power cut that also took
 its Synced record.
 
-One thread syncs; another may append meanwhile.
+One thread syncs; others may append and drop meanwhile.
 """
 
 import os
@@ -131,10 +131,13 @@ class Journal:
 
     def drop(self, height: int) -> None:
         """Forget the sealed segments up to `height`: their blocks are in the database."""
-        for segment in list(self._kept):
+        with self._lock:
+            kept = list(self._kept)
+        for segment in kept:
             if segment.seal is not None and segment.seal.height <= height:
                 self._files.remove(name_of(segment.number))
-                self._kept.remove(segment)
+                with self._lock:
+                    self._kept.remove(segment)
 
     def close(self) -> None:
         self._appender.close()
@@ -149,9 +152,11 @@ class Journal:
 
     def _rotate(self) -> None:
         self._appender.close()
-        self._kept.append(self._current)
-        if len(self._kept) > SEGMENTS_MAX:
-            text = f"{len(self._kept)} sealed blocks wait for the database; stop and look why"
+        with self._lock:
+            self._kept.append(self._current)
+            kept = len(self._kept)
+        if kept > SEGMENTS_MAX:
+            text = f"{kept} sealed blocks wait for the database; stop and look why"
             raise StorageStopped(JOURNAL_STOPPED, text)
         segment = Segment(self._current.number + 1)
         self._appender, self._seed, self._size = self._made(segment.number)

@@ -17,6 +17,7 @@ from node.app import Keys, ValidatorKey
 from node.commands import add_json_argument
 from node.config import LEADER, Config, read_address
 from node.dev_chain import ACCOUNTS, DevChain, new_dev_chain, open_dev_chain
+from node.interpreter import settle
 from node.machine import RealMachine
 from node.process import Running
 from node.signer import signs_with
@@ -72,6 +73,7 @@ async def _serve(
     signs = ValidatorKey(chain.validator.key, signs_with(secret, machine))
     keys = Keys(signs, chain.promiser)
     async with process.running(chain.genesis, disk, None, machine, keys, config) as started:
+        settle()
         (_print_json if as_json else _print_text)(started, config)
         await process.end_asked(started.asked_to_end)
     disk.close()

@@ -304,7 +304,7 @@ class Sequencer:
         async with self._syncing:
             held, self._unsynced = self._unsynced, []
             to_tell, self._to_tell = self._to_tell, []
-            await self._machine.disk(self._journal.sync)
+            await self._machine.journal(self._journal.sync)
             self._answer([(one.executed, one.waiting) for one in held if one.executed])
             for one in held:
                 self._tape.put(one.happened)

@@ -6,7 +6,8 @@ when a fault is due.
 Theory. Blocking work takes no simulated time by itself, and a loop that runs it at once would never
 see what a thread sees: other tasks running between two writes of one piece of work. So disk work
 runs in a thread that hands control back at every write, and is let go on after a pause of simulated
-time. Only one of loop and thread runs at any moment: nothing is left to the real scheduler.
+time. Only one of the loop and these threads runs at any moment: nothing is left to the real
+scheduler. The journal and the rest of the disk take turns with each other write by write.
 """
 
 import random
@@ -46,7 +47,8 @@ class SimulatedMachine:
         self.stepped = STEPPED
         self.faults: Final = SteppedFaults()
         self._crashed = crashed
-        self._turn = trio.Lock()  # fair: the order of the calls
+        self._disk = trio.Lock()  # fair: the order of the calls
+        self._journal = trio.Lock()
         self._is_dead = False
 
     def now_ms(self) -> int:
@@ -60,8 +62,14 @@ class SimulatedMachine:
         return work()
 
     async def disk(self, work: Callable[[], Result]) -> Result:
+        return await self._written(self._disk, work)
+
+    async def journal(self, work: Callable[[], Result]) -> Result:
+        return await self._written(self._journal, work)
+
+    async def _written(self, turn: trio.Lock, work: Callable[[], Result]) -> Result:
         await trio.lowlevel.checkpoint()
-        async with self._turn:
+        async with turn:
             steps = Steps(work, self.faults)
             with trio.CancelScope(shield=True):
                 await trio.sleep(self.chance.uniform(*self.pause_s))

@@ -23,17 +23,17 @@ Result = TypeVar("Result")
 
 
 class SlowDisk(SimulatedMachine):
-    """A machine whose disk does nothing while `is_stuck`."""
+    """A machine whose journal does nothing while `is_stuck`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_stuck = False
         self._free = trio.Event()
 
-    async def disk(self, work: Callable[[], Result]) -> Result:
+    async def journal(self, work: Callable[[], Result]) -> Result:
         if self.is_stuck:
             await self._free.wait()
-        return await super().disk(work)
+        return await super().journal(work)
 
     def let_go(self) -> None:
         self.is_stuck = False
