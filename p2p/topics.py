@@ -10,6 +10,7 @@ chains apart and to say so: /rialto/status/1 and /rialto/goodbye/1.
 from typing import Final, NamedTuple
 
 from .exceptions import NetworkMisuse
+from .exchange.attest import ATTEST_BYTES_MAX, SIGNATURE_BYTES
 from .rates import Budget, Rate
 
 NAME_UNKNOWN: Final = 7601
@@ -26,6 +27,7 @@ BLOCKS_BY_HASH: Final = "blocks-by-hash"
 SNAPSHOT_LIST: Final = "snapshots"
 SNAPSHOT_PROOF: Final = "snapshot-proof"
 SNAPSHOT_CHUNKS: Final = "snapshot-chunks"
+ATTEST: Final = "attest"
 
 CHAINLESS: Final = (STATUS, GOODBYE)
 MEBI: Final = 1 << 20
@@ -79,6 +81,10 @@ EXCHANGES: Final = {
     SNAPSHOT_LIST: ExchangeLimits(16, 1 << 16, 1, 1 << 16, 10, Rate(1, 5), Rate(10, 40), 8),
     SNAPSHOT_PROOF: ExchangeLimits(64, 1 << 18, 1, 1 << 18, 10, Rate(1, 5), Rate(10, 40), 8),
     SNAPSHOT_CHUNKS: ExchangeLimits(64, MEBI, 64, 64 * MEBI, 20, Rate(2, 8), Rate(8, 32), 4),
+    # An answer replays nothing, but encodes a batch and commits to its blobs: a second or two.
+    ATTEST: ExchangeLimits(
+        ATTEST_BYTES_MAX, SIGNATURE_BYTES, 1, SIGNATURE_BYTES, 30, Rate(0.5, 4), Rate(1, 8), 2
+    ),
 }
 
 

@@ -22,6 +22,7 @@ async def test_the_worker_computes_what_the_process_would() -> None:
         assert done == tuple(kzg.extend(blob, setup) for blob in BLOBS)
         ((commitment, proof),) = await worker.prove(BLOBS[:1])
         kzg.verify_blob(BLOBS[0], commitment, proof, setup)
+        assert await worker.commit(BLOBS) == tuple(kzg.commit(blob, setup) for blob in BLOBS)
         with pytest.raises(NodeError) as caught:
             await worker.extend([])
         assert caught.value.number == kzg_process.KZG_BLOBS
