@@ -23,6 +23,7 @@ BENCHES: Final = {
     "rpc": ("rpc", "orders through HTTP and WebSocket, idle connections"),
     "state": ("tree", "state root after a block, rebuild, size of proofs"),
     "node": ("node", "orders through a leader and two followers, everything on"),
+    "da": ("blobs", "bytes per command, KZG of one blob to six, the event loop beside it"),
 }
 """Module of node/bench/ and summary, by name."""
 ADVERSARIAL: Final = "adversarial"

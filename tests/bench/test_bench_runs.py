@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from node.bench import adversarial, flows, matcher, node, tree
+from node.bench import adversarial, blobs, flows, matcher, node, tree
 from node.bench.figures import flattened, judge
 from node.cli import main
 from node.commands.bench import BENCHES, MESSAGES_MAX, ROUNDS_MAX
@@ -30,6 +30,12 @@ KEYS: Final = {
     ],
     "state": ["root_ms_random", "root_ms_local", "proof_bytes", "rebuild_s"],
 }
+
+DA_KEYS: Final = (
+    "commit_ms", "cells_ms", "verify_25_cells_ms", "bytes_per_command_typical",
+    "bytes_per_command_adversarial", "bytes_per_command_signed", "post_1_blob_ms",
+    "loop_lag_p99_ms", "loop_lag_idle_p99_ms",
+)  # fmt: skip
 
 
 def module(name: str) -> ModuleType:
@@ -74,6 +80,20 @@ def test_a_tiny_adversarial_run_prints_every_load(capsys: pytest.CaptureFixture[
     for key, verdict in judge(report, adversarial.BARS).items():
         assert isinstance(verdict, dict)
         assert isinstance(verdict["measured"], int | float), key
+
+
+@pytest.mark.slow
+def test_a_tiny_run_of_blobs_prints_every_figure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs, "BLOBS", 1)
+    argv = ["bench", "da", "--messages", "2000", "--rounds", "1", "--interpreted", "--json"]
+    assert main(argv) == 0
+    report = json.loads(capsys.readouterr().out)
+    for key in DA_KEYS:
+        assert isinstance(report[key], float) and report[key] > 0, key
+    assert report["bytes_per_command_typical"] < report["bytes_per_command_adversarial"]
+    assert set(blobs.BARS) <= set(DA_KEYS)
 
 
 @pytest.mark.slow

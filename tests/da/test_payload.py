@@ -11,12 +11,12 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from payload_flow import BLOCK_COMMANDS, Flow
 
 from consensus import block
 from consensus.da import columns, payload, rows
 from consensus.da.payload import BlockBody, compress, decode, decompress, encode, restore_signers
 from consensus.exceptions import InvalidPayload
+from node.bench.payload_flow import BLOCK_COMMANDS, Flow
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "payload.json"
 SEED = 7

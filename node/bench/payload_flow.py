@@ -1,5 +1,8 @@
 """Seeded flows of command blocks as the payload sees them: a venue of makers, and an adversary.
 
+What lives here: the flows whose bytes per command are measured and promised. What must never live
+here: a book, or the coding.
+
 Both: 1000 accounts, 8 markets, groups of 1 to 8 of one session or owner key, expiry about a minute
 after the block, cancels half by handle and half by client id, of orders that may be older than the
 batch. Typical: half the groups are from 50 makers, one market in a group, prices around a walking
@@ -16,16 +19,17 @@ from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import exp
 from struct import pack
+from typing import Final
 
 from consensus.da.payload import BlockBody
 from consensus.layout import OP_CANCEL, OP_CANCEL_CLIENT, OP_PLACE
 
-ACCOUNTS = 1000
-MAKERS = 50
-MARKETS = 8
-BLOCK_COMMANDS = 1000
-BLOCK_MS = 100
-START_MS = 1_790_000_000_000
+ACCOUNTS: Final = 1000
+MAKERS: Final = 50
+MARKETS: Final = 8
+BLOCK_COMMANDS: Final = 1000
+BLOCK_MS: Final = 100
+START_MS: Final = 1_790_000_000_000
 
 
 def lots_of(rng: random.Random) -> int:
