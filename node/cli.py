@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "dev": "run a chain of one node with funded accounts, for trying things out",
     "doctor": "check a node's machine, data directory and, if it runs, the node",
     "wallet": "keep keys, sign and send commands, show funds and orders",
+    "l1": "the chain's contract on L1: deploy, deposit, force, be paid; or an L1 of your own",
     "validator": "make or show a validator's key",
     "devnet": "a leader and three followers here, with a recorded flow through them",
     "db": "check, back up, restore or prune a node's data directory",

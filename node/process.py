@@ -33,6 +33,7 @@ from node.rpc.methods.chain import ChainMethods
 from node.rpc.methods.clob import Clob
 from node.rpc.methods.eth import eth_methods
 from node.rpc.methods.net import admin_methods, net_methods
+from node.rpc.methods.withdrawals import WithdrawalMethods
 from node.rpc.openrpc import with_discovery
 from node.rpc.server import GRACE_S, RpcServer, tls_context
 from node.signer import signs_with
@@ -114,7 +115,8 @@ async def running(
     feeds = Feeds(node.chain.state, node.tape, machine.now_ms())
     telemetry = Telemetry(node, machine)
     HEIGHTS.read = lambda: node.chain.state.head.height
-    methods = all_methods(node, feeds) | telemetry.methods()
+    withdrawals = WithdrawalMethods(node.chain.blocks, machine)
+    methods = all_methods(node, feeds) | withdrawals.methods() | telemetry.methods()
     tls = None
     if config.tls_certificate and config.tls_key:
         tls = tls_context(str(config.tls_certificate), str(config.tls_key))
@@ -123,6 +125,7 @@ async def running(
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run)
         nursery.start_soon(feeds.run)
+        nursery.start_soon(withdrawals.run)
         nursery.start_soon(telemetry.run)
         await nursery.start(rpc.run)
         telemetry.servers["rpc"] = rpc

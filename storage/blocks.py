@@ -31,6 +31,7 @@ from consensus.block import (
 )
 from consensus.commands import read_groups
 from consensus.exceptions import ConsensusError
+from consensus.sealing import withdrawals_in
 from consensus.streams import bytes_root
 from storage import schema
 from storage.database import Batch, Database, Reader, after
@@ -43,6 +44,9 @@ NO_FOUNDATION: Final = 7523
 
 RANGE_BLOCKS_MAX: Final = 1024
 INDEX_BLOCKS_MAX: Final = 64
+EVENT_BYTES: Final = 64
+_INDEX_AT: Final = slice(16, 24)
+"""Of a WITHDRAWN event, little-endian (docs/protocol/events.md)."""
 _HEAD_BYTES: Final = schema.HEIGHT_BYTES + HASH_BYTES
 
 
@@ -58,6 +62,14 @@ class Place(NamedTuple):
 
     height: int
     sequence: int
+
+
+class Withdrawal(NamedTuple):
+    """A withdrawal by its number: the block it is in, and its event of 64 bytes."""
+
+    number: int
+    height: int
+    event: bytes
 
 
 class Reading:
@@ -170,6 +182,14 @@ class Reading:
             return Place(int.from_bytes(at[len(prefix) :], "big"), int.from_bytes(value, "big"))
         return None
 
+    def withdrawals(self, first: int, *, down: bool = False) -> Iterator[Withdrawal]:
+        """Those from number `first` up; with `down` those below it, downwards."""
+        low = schema.at_height(schema.WITHDRAWAL, 0 if down else first)
+        high = schema.at_height(schema.WITHDRAWAL, first) if down else after(schema.WITHDRAWAL)
+        for key, value in self._reader.scan(low, high, reverse=down):
+            height = int.from_bytes(value[: schema.HEIGHT_BYTES], "big")
+            yield Withdrawal(int.from_bytes(key[1:], "big"), height, value[schema.HEIGHT_BYTES :])
+
     def indexed(self) -> int:
         """The height up to which the index of commands is written."""
         data = self._reader.get(schema.INDEXED)
@@ -263,6 +283,7 @@ class Blocks(Reading):
         ]
         if header.commands:
             batch.append((schema.at_height(schema.SEQUENCE, header.sequence), height))
+        batch += withdrawal_entries(height, events)
         if certificate:
             batch.append((schema.CERTIFICATE + height, certificate))
         if seal:
@@ -334,6 +355,15 @@ def command_entries(block: Block) -> list[tuple[bytes, bytes | None]]:
         (schema.command_key(*command) + height, schema.number(place.sequence))
         for command, place in places(block)
     ]
+
+
+def withdrawal_entries(height: bytes, events: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """What is kept of a block's withdrawals: whoever claims one on L1 needs it years later."""
+    found = withdrawals_in(events)
+    for at in range(0, len(found), EVENT_BYTES):
+        event = found[at : at + EVENT_BYTES]
+        index = int.from_bytes(event[_INDEX_AT], "little")
+        yield schema.at_height(schema.WITHDRAWAL, index), height + event
 
 
 def damaged(height: int, why: str) -> StorageDamaged:

@@ -26,6 +26,7 @@ META: Final = b"M"  # name -> value, below
 COMMAND: Final = b"N"  # account (8), key (1), nonce (8), height -> first sequence
 SEQUENCE: Final = b"Q"  # last operation of a block that has any -> height
 SEAL: Final = b"S"  # height -> the proposer's seal
+WITHDRAWAL: Final = b"W"  # index of a withdrawal -> height, its event; never pruned
 
 IDENTITY: Final = META + b"identity"  # RLP: schema version, chain id, genesis hash
 FOUNDATION: Final = META + b"foundation"  # header below the lowest block kept, RLP

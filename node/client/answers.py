@@ -148,3 +148,25 @@ class Commands(Struct, frozen=True):
 def data(text: str) -> bytes:
     """The bytes of a `Hex`."""
     return bytes.fromhex(text[2:])
+
+
+class Withdrawal(Struct, frozen=True):
+    """`chain_getWithdrawal`; the last four only where the heights of its batch were given."""
+
+    index: Digits
+    height: int
+    amount: Digits
+    asset: int
+    account: int
+    to: Hex
+    length: int = 0
+    place: int = 0
+    leaf: Hex = "0x"
+    path: list[list[Hex]] = []
+
+
+class WithdrawalPage(Struct, frozen=True):
+    """`chain_getWithdrawals`."""
+
+    withdrawals: list[Withdrawal]
+    next: Digits | None

@@ -155,6 +155,27 @@ class Client:
         asked = {"account": account} | ({} if market is None else {"market": market})
         return await self.read("clob_openOrders", asked, list[answers.Order])
 
+    async def withdrawal(
+        self, index: int, heights: tuple[int, int] | None = None
+    ) -> answers.Withdrawal:
+        """A withdrawal; with the heights of its batch, also what L1 asks to pay it."""
+        asked: dict[str, object] = {"index": str(index)}
+        if heights is not None:
+            asked |= {"first_height": heights[0], "last_height": heights[1]}
+        return await self.read("chain_getWithdrawal", asked, answers.Withdrawal)
+
+    async def withdrawals_to(self, address: str) -> list[answers.Withdrawal]:
+        """All withdrawals to an L1 address that the node knows, newest first."""
+        found: list[answers.Withdrawal] = []
+        below: dict[str, object] = {}
+        while True:
+            asked = {"address": address} | below
+            page = await self.read("chain_getWithdrawals", asked, answers.WithdrawalPage)
+            found += page.withdrawals
+            if page.next is None:
+                return found
+            below = {"below": page.next}
+
     # -- feeds --------------------------------------------------------------------------------
 
     @asynccontextmanager

@@ -8,9 +8,7 @@ an operation of it was refused by the state.
 import argparse
 import getpass
 import secrets
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -20,15 +18,14 @@ from consensus.signatures import ORDER
 from node.client.client import Client, open_client
 from node.commands import print_report
 from node.exceptions import NodeError
-from node.key_files import read_secret
 from node.wallet import operations, options
 from node.wallet.amounts import Terms
+from node.wallet.asking import agrees, ask_password, shows
 from node.wallet.dev_accounts import dev_accounts
-from node.wallet.keystore import NO_WALLET, Keystore, decrypt
+from node.wallet.keystore import NO_WALLET, Keystore, decrypt, read_key
 from node.wallet.nonces import Nonces
 from node.wallet.session import CERTIFIED, Outcome, find_signer, send, sign_shown
 
-NO_ANSWER: Final = 7850
 DEV_ACCOUNTS_MAX: Final = 1000
 PASSWORD_CHARACTERS_MIN: Final = 8
 
@@ -57,7 +54,7 @@ def _make(store: Keystore, asked: argparse.Namespace) -> Any:
         secret = (1 + secrets.randbelow(ORDER - 1)).to_bytes(32, "big")
         return store.add(asked.name, secret, _new_password(asked))
     if asked.other is not None:
-        password = _password(asked, f"Password of {asked.other}: ")
+        password = ask_password(asked.password_file, f"Password of {asked.other}: ")
         return store.add(asked.name, decrypt(asked.other, password), password)
     if asked.dev is not None:
         if not 0 <= asked.dev < DEV_ACCOUNTS_MAX:
@@ -65,13 +62,7 @@ def _make(store: Keystore, asked: argparse.Namespace) -> Any:
             raise NodeError(operations.BAD_REQUEST, text)
         secret = dev_accounts(asked.dev + 1)[asked.dev].secret
         return store.add(asked.name, secret, _new_password(asked))
-    try:
-        secret = bytes.fromhex(read_secret(asked.key_file).strip().removeprefix("0x"))
-    except ValueError:
-        secret = b""
-    if len(secret) != 32 or not 0 < int.from_bytes(secret, "big") < ORDER:
-        text = f"{asked.key_file} holds no key: 32 bytes in hexadecimal"
-        raise NodeError(operations.BAD_REQUEST, text)
+    secret = read_key(asked.key_file)
     return store.add(asked.name, secret, _new_password(asked))
 
 
@@ -80,7 +71,8 @@ async def _on_chain(store: Keystore, asked: argparse.Namespace) -> int:
     if asked.action in ("balance", "orders") or getattr(asked, "session", "") == "list":
         await _show(store, asked, genesis)
         return 0
-    secret = store.unlock(asked.wallet, _password(asked, f"Password of {asked.wallet}: "))
+    password = ask_password(asked.password_file, f"Password of {asked.wallet}: ")
+    secret = store.unlock(asked.wallet, password)
     account = read_account(asked.account) if asked.account else None
     async with open_client(asked.node, genesis=genesis) as client:
         who = await find_signer(client, secret, account)
@@ -93,7 +85,7 @@ async def _on_chain(store: Keystore, asked: argparse.Namespace) -> int:
             orders = await client.open_orders(who.signer.account)
             rows = make(asked, terms, orders, (await client.status()).time)
         nonces = Nonces(store.directory)
-        agree = _agrees if not asked.yes else _shows
+        agree = agrees if not asked.yes else shows
         command = await sign_shown(client, who, nonces, rows, asked.valid_s * 1000, agree)
         if asked.action == "sign":
             print_report(command.params(), as_json=True)
@@ -196,30 +188,8 @@ def _cells(row: dict[str, Any]) -> Iterator[str]:
         yield f"{key} {value}"
 
 
-def _shows(lines: list[str]) -> bool:
-    print("\n".join(lines), file=sys.stderr)
-    return True
-
-
-def _agrees(lines: list[str]) -> bool:
-    _shows(lines)
-    if not sys.stdin.isatty():
-        raise NodeError(NO_ANSWER, "nobody can be asked here; read the lines above, give --yes")
-    print("Sign this? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _password(asked: argparse.Namespace, question: str) -> str:
-    path: Path | None = asked.password_file
-    if path is not None:
-        return read_secret(path).rstrip("\r\n")
-    if not sys.stdin.isatty():
-        raise NodeError(NO_ANSWER, "nobody can be asked for a password here; give --password-file")
-    return getpass.getpass(question)
-
-
 def _new_password(asked: argparse.Namespace) -> str:
-    password = _password(asked, "New password: ")
+    password = ask_password(asked.password_file, "New password: ")
     if len(password) < PASSWORD_CHARACTERS_MIN:
         text = f"a password has at least {PASSWORD_CHARACTERS_MIN} characters"
         raise NodeError(operations.BAD_REQUEST, text)

@@ -20,6 +20,7 @@ from node.rpc.methods import (
     clob_markets,
     clob_subscriptions,
     net,
+    withdrawals,
 )
 
 OPENRPC: Final = "1.3.2"
@@ -39,6 +40,8 @@ PARAMETERS: Final[Mapping[str, type[Struct]]] = {
     "chain_getBlock": chain.AtHeight,
     "chain_getReceipt": chain.AskReceipt,
     "chain_getProof": chain.AskProof,
+    "chain_getWithdrawal": withdrawals.OneWithdrawal,
+    "chain_getWithdrawals": withdrawals.WithdrawalsTo,
     "admin_alarms": net.WithToken,
     "admin_counters": net.WithToken,
     "admin_stop": net.WithToken,

@@ -82,12 +82,12 @@ def amend(asked: Namespace, terms: Terms, orders: list[Order], now_ms: int) -> b
 
 
 def transfer(asked: Namespace, terms: Terms, orders: list[Order], now_ms: int) -> bytes:
-    return commands.transfer(asked.to, _atoms(asked, terms), terms.asset(asked.asset).asset)
+    return commands.transfer(asked.to, atoms_of(asked, terms), terms.asset(asked.asset).asset)
 
 
 def withdraw(asked: Namespace, terms: Terms, orders: list[Order], now_ms: int) -> bytes:
     number = terms.asset(asked.asset).asset
-    return commands.withdraw(number, _atoms(asked, terms), read_address(asked.to))
+    return commands.withdraw(number, atoms_of(asked, terms), read_address(asked.to))
 
 
 def grant(asked: Namespace, terms: Terms, orders: list[Order], now_ms: int) -> bytes:
@@ -155,7 +155,8 @@ def _lots(asked: Namespace, terms: Terms, market: Market) -> int:
     return int(asked.lots) if asked.size is None else terms.lots(market, asked.size)
 
 
-def _atoms(asked: Namespace, terms: Terms) -> int:
+def atoms_of(asked: Namespace, terms: Terms) -> int:
+    """`--amount` or `--atoms` of `--asset`. Raises `NodeError` 7845, 7846, 7851."""
     if (asked.atoms is None) == (asked.amount is None):
         raise _bad("give the amount once: --amount in units, or --atoms")
     if asked.amount is None:

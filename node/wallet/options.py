@@ -45,13 +45,13 @@ def _add_commands(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
     place.add_argument("market", help="name or number")
     place.add_argument("side", choices=("buy", "sell"))
     _price_and_quantity(place)
-    place.add_argument("--atoms", type=_whole, metavar="N", help="what a budget order may spend")
+    place.add_argument("--atoms", type=whole, metavar="N", help="what a budget order may spend")
     place.add_argument("--type", choices=tuple(TYPES), default="limit")
     place.add_argument("--tif", choices=tuple(TIFS), default="gtc")
     place.add_argument("--post", choices=tuple(POSTS), default="no")
-    place.add_argument("--client", type=_whole, metavar="N", help="client id")
-    place.add_argument("--display", type=_whole, default=0, metavar="LOTS")
-    place.add_argument("--minimum", type=_whole, default=0, metavar="LOTS")
+    place.add_argument("--client", type=whole, metavar="N", help="client id")
+    place.add_argument("--display", type=whole, default=0, metavar="LOTS")
+    place.add_argument("--minimum", type=whole, default=0, metavar="LOTS")
     place.add_argument("--live-s", type=float, metavar="SECONDS", help="how long the order lives")
     place.add_argument("--reduce-only", action="store_true")
     cancel = _sends(actions.add_parser("cancel", help="cancel an order or all"))
@@ -61,11 +61,11 @@ def _add_commands(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _which(amend)
     _price_and_quantity(amend)
     transfer = _sends(actions.add_parser("transfer", help="move funds to another account"))
-    transfer.add_argument("--to", type=_whole, required=True, metavar="ACCOUNT")
-    _amount(transfer)
+    transfer.add_argument("--to", type=whole, required=True, metavar="ACCOUNT")
+    add_amount(transfer)
     withdraw = _sends(actions.add_parser("withdraw", help="move funds to an L1 address"))
     withdraw.add_argument("--to", required=True, metavar="ADDRESS")
-    _amount(withdraw)
+    add_amount(withdraw)
 
 
 def _add_session(session: argparse.ArgumentParser) -> None:
@@ -124,32 +124,32 @@ def _sends(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _which(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--client", type=_whole, metavar="N")
+    parser.add_argument("--client", type=whole, metavar="N")
     parser.add_argument("--market", metavar="NAME")
-    parser.add_argument("--handle", type=_whole, metavar="N")
+    parser.add_argument("--handle", type=whole, metavar="N")
 
 
 def _price_and_quantity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--price", metavar="DECIMAL", help="quote for one unit of base")
-    parser.add_argument("--ticks", type=_whole, metavar="N")
+    parser.add_argument("--ticks", type=whole, metavar="N")
     parser.add_argument("--size", metavar="DECIMAL", help="units of base")
-    parser.add_argument("--lots", type=_whole, metavar="N")
+    parser.add_argument("--lots", type=whole, metavar="N")
 
 
-def _amount(parser: argparse.ArgumentParser) -> None:
+def add_amount(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--asset", required=True, metavar="NAME")
     parser.add_argument("--amount", metavar="DECIMAL")
-    parser.add_argument("--atoms", type=_whole, metavar="N")
+    parser.add_argument("--atoms", type=whole, metavar="N")
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
     if not text.isdecimal() or not text.isascii() or int(text) >= 1 << 63:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number below 2^63")
     return int(text)
 
 
 def _validity(text: str) -> int:
-    seconds = _whole(text)
+    seconds = whole(text)
     if not 0 < seconds <= VALID_S_MAX:
         raise argparse.ArgumentTypeError(f"give 1 to {VALID_S_MAX} seconds")
     return seconds

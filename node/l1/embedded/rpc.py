@@ -165,6 +165,8 @@ class EmbeddedL1:
         data = _bytes(call.get("input") or call.get("data") or "0x")
         zeros = data.count(0)
         intrinsic = 21_000 + 4 * zeros + 16 * (len(data) - zeros)
+        if not call.get("to"):
+            intrinsic += 32_000 + 2 * ((len(data) + 31) // 32)  # EIP-2, EIP-3860
         floor = 21_000 + 10 * zeros + 40 * (len(data) - zeros)  # EIP-7623
         used = self._run(call, tag).get_gas_used()
         # 63/64 of the gas reach an inner call, and refunds come last: leave room for both.
@@ -175,15 +177,20 @@ class EmbeddedL1:
         if header is None:
             raise L1Error(REFUSED, f"unknown block {tag}")
         vm = self.chain.next_vm(header)
-        to, sender = _bytes(call["to"]), _bytes(call.get("from", _hex(NO_ADDRESS)))
+        to, sender = _bytes(call.get("to", "0x")), _bytes(call.get("from", _hex(NO_ADDRESS)))
         context = vm.state.get_transaction_context_class()(
             gas_price=0,
             origin=sender,
             blob_versioned_hashes=tuple(map(_bytes, call.get("blobVersionedHashes", ()))),
         )
-        message = _message(call, sender, to, vm.state.get_code(to))
+        run = vm.state.computation_class
         snapshot = vm.state.snapshot()
-        computation = vm.state.computation_class.apply_message(vm.state, message, context)
+        if to:
+            message = _message(call, sender, to, vm.state.get_code(to))
+            computation = run.apply_message(vm.state, message, context)
+        else:
+            message = _creation(call, sender, vm.state.get_nonce(sender))
+            computation = run.apply_create_message(vm.state, message, context)
         vm.state.revert(snapshot)
         if computation.is_error:
             text = f"execution reverted: {revert_reason(computation.output)}"
@@ -326,6 +333,18 @@ def _message(call: dict[str, Any], sender: bytes, to: bytes, code: bytes) -> Any
         value=int(call.get("value", "0x0"), 16),
         data=_bytes(call.get("input") or call.get("data") or "0x"),
         code=code,
+    )
+
+
+def _creation(call: dict[str, Any], sender: bytes, nonce: int) -> Any:
+    return Message(
+        gas=int(call.get("gas", hex(GAS_LIMIT)), 16),
+        to=b"",
+        sender=sender,
+        value=int(call.get("value", "0x0"), 16),
+        data=b"",
+        code=_bytes(call.get("input") or call.get("data") or "0x"),
+        create_address=generate_contract_address(sender, nonce),
     )
 
 

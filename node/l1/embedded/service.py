@@ -1,0 +1,75 @@
+"""The embedded L1 behind HTTP: the same chain, for the processes of one machine.
+
+What lives here: its methods as JSON-RPC, the clock that makes its blocks, its funded accounts. What
+must never live here: rules of the chain, or a lever that a real L1 does not have.
+
+It is in memory and ends with its process: an L1 for trying things out and for `scripts/devnet`,
+whose nodes reach it exactly as they would reach ethrex.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+import trio
+from msgspec import Raw
+
+from node.config import Address
+from node.l1.embedded.rpc import EmbeddedL1
+from node.l1.surface import METHODS, L1Error
+from node.rpc.client import Client
+from node.rpc.dispatch import Dispatcher, Method, RpcError
+from node.rpc.http import Page
+from node.rpc.server import RpcServer
+from node.wallet.dev_accounts import dev_accounts
+
+FUNDED: Final = 10
+FUNDS_WEI: Final = 10**6 * 10**18
+PARAMS_MAX: Final = 4
+"""No method of the subset takes more."""
+
+_params: Final = msgspec.json.Decoder(list[Any])
+
+
+def funded(more: Iterable[bytes] = ()) -> dict[bytes, int]:
+    """Wei by address: a million ether for each dev account and each of `more`."""
+    known = [account.address for account in dev_accounts(FUNDED)]
+    return dict.fromkeys([*known, *more], FUNDS_WEI)
+
+
+def l1_server(l1: EmbeddedL1, address: Address) -> RpcServer:
+    """The port on which it answers; `run` serves."""
+    return RpcServer(address, Dispatcher(methods_of(l1)), {"/": _front_page})
+
+
+def methods_of(l1: EmbeddedL1) -> dict[str, Method]:
+    """The methods that every execution client has, by name."""
+    return {name: _method(l1, name) for name in METHODS}
+
+
+def _method(l1: EmbeddedL1, name: str) -> Method:
+    def answer(params: Raw, client: Client) -> object:
+        given = _params.decode(bytes(params) or b"[]")
+        try:
+            return l1.answer(name, *given[:PARAMS_MAX])
+        except L1Error as error:
+            data = "0x" + error.data.hex() if error.data else None
+            raise RpcError(error.code, error.message, data) from error
+
+    return answer
+
+
+async def make_blocks(l1: EmbeddedL1, every_s: float) -> None:
+    """A block each `every_s` seconds, for ever; blocks that come late are not made up for.
+
+    No two blocks have the same second: below one second the chain's clock runs ahead of ours.
+    """
+    while True:
+        due = trio.current_time() + every_s
+        l1.chain.mine()
+        await trio.sleep_until(due)
+
+
+def _front_page() -> Page:
+    text = b"Rialto's embedded L1. JSON-RPC 2.0 by POST, the eth_ methods of every client.\n"
+    return Page(b"text/plain; charset=utf-8", text)
