@@ -107,18 +107,19 @@ async def _logs(
     found: list[dict[str, Any]] = []
     first, span = deployment.block_number, SPAN_BLOCKS
     while first <= head:
+        last = min(head, first + span - 1)
         query = {
             "address": "0x" + deployment.contract.hex(), "topics": [topics],
-            "fromBlock": hex(first), "toBlock": hex(min(head, first + span - 1)),
+            "fromBlock": hex(first), "toBlock": hex(last),
         }  # fmt: skip
         try:
             found += await l1.request("eth_getLogs", query)
         except L1Error:
-            if span == 1:
+            if first == last:
                 raise
-            span //= 2
+            span = (last - first + 1) // 2
             continue
-        first += span
+        first = last + 1
     return found
 
 
