@@ -165,7 +165,7 @@ def test_requests_that_no_client_must_answer_and_malformed_ones_are_refused() ->
     for method, params in (
         ("eth_getBalance", ["12"]),
         ("eth_getBalance", []),
-        ("eth_call", [{}]),
+        ("eth_call", [{"to": "12"}]),
         ("eth_getBlockByNumber", ["newest"]),
         ("eth_sendRawTransaction", ["0x03"]),
         ("eth_sendRawTransaction", ["0x" + "ff" * 40]),
