@@ -158,18 +158,19 @@ def low_neighbour(M: vec[i64], address: Words) -> int:
 def listing_words(M: vec[i64], groups: list[Group]) -> int:
     """Words that the markets listed by these groups of one block will take at most.
 
-    Only groups of the governor of the moment count, else a proposer could make others allocate.
+    Only groups of the governor count, else a proposer could make others allocate. Whether a change
+    of governor in the block will be refused is not known yet, so the old one and the new one count.
     """
     at = layout.GOVERNOR + layout.KEY_ADDRESS
-    governor = (int(M[at]), int(M[at + 1]), int(M[at + 2]))
+    governors = {(int(M[at]), int(M[at + 1]), int(M[at + 2]))}
     total = 0
     for group in groups:
-        if group.key != layout.KEY_GOVERNANCE or group.signer != governor:
+        if group.key != layout.KEY_GOVERNANCE or group.signer not in governors:
             continue
         for words in ROW.iter_unpack(group.operations):
             op = words[0] & 255
             if op == layout.OP_GOVERNOR:
-                governor = words[1:4]
+                governors.add(words[1:4])
             elif op == layout.OP_LIST_MARKET:
                 total += _region(M, words[1])
     return total

@@ -76,7 +76,7 @@ class Proposal:
         """
         self._state = state
         self._messages = messages
-        self._header = _unsealed(state, opening)
+        self._header = unsealed(state, opening)
         check_idle(state.memory)
         check_header(state, self._header)
         self._context = context_of(state)
@@ -203,7 +203,7 @@ class Proposal:
         self._granted.extend((grant.account, grant.slot) for grant in grants_in(events))
 
 
-def _unsealed(state: State, opening: Opening) -> Header:
+def unsealed(state: State, opening: Opening) -> Header:
     """The header as far as it is known when the block opens; the parent's values for the rest."""
     head = state.head
     return replace(
