@@ -150,24 +150,36 @@ def decode_block(data: bytes) -> Block:
     return Block(read_header(header), messages, commands, signatures)
 
 
-def groups(rows: Bytes) -> Iterator[tuple[int, int, int]]:
-    """Cut `rows` into groups: (first row, operations, key) each, in order.
+def group_rows(rows: Bytes) -> list[int]:
+    """Cut `rows` into groups: the index of each group's header row, in order.
 
-    `first row` is the index of the group's header row; its operations are the `operations` rows
-    after it. Only what the cutting needs is checked, the rest of a header row is the core's
-    (4009). Raises `InvalidBlock` `BODY_SHAPE`.
+    Only what the cutting needs is checked, the rest of a header row is the core's (4009). Raises
+    `InvalidBlock` `BODY_SHAPE`.
     """
     total, rest = divmod(len(rows), ROW_BYTES)
     if rest:
         raise InvalidBlock(BODY_SHAPE, f"{len(rows)} bytes are not whole rows of {ROW_BYTES}")
-    row = 0
-    while row < total:
-        count, key = rows[row * ROW_BYTES + 1], rows[row * ROW_BYTES + 2]
-        if not 0 < count <= GROUP_OPERATIONS_MAX or row + count >= total:
-            text = f"the group at row {row} has {count} operations of 1 to {GROUP_OPERATIONS_MAX}"
-            raise InvalidBlock(BODY_SHAPE, f"{text}, and {total - row - 1} rows follow", row=row)
-        yield row, count, key
+    counts = bytes(rows[1::ROW_BYTES])
+    found = []
+    row, most = 0, GROUP_OPERATIONS_MAX
+    while row < total and 0 < (count := counts[row]) <= most:
+        found.append(row)
         row += 1 + count
+    if row != total:
+        row = row if row < total else found[-1]
+        text = f"the group at row {row} has {counts[row]} operations of 1 to {most}"
+        raise InvalidBlock(BODY_SHAPE, f"{text}, and {total - row - 1} rows follow", row=row)
+    return found
+
+
+def groups(rows: Bytes) -> Iterator[tuple[int, int, int]]:
+    """The groups of `rows`: (first row, operations, key) each, in order.
+
+    `first row` is the index of the group's header row; its operations are the `operations` rows
+    after it. Raises `InvalidBlock` `BODY_SHAPE`.
+    """
+    for row in group_rows(rows):
+        yield row, rows[row * ROW_BYTES + 1], rows[row * ROW_BYTES + 2]
 
 
 def check_body(block: Block) -> int:
@@ -178,10 +190,10 @@ def check_body(block: Block) -> int:
     rows = (len(block.messages) + len(block.commands)) // ROW_BYTES
     if rows > ROWS_MAX:
         raise InvalidBlock(BODY_SHAPE, f"{rows} rows where at most {ROWS_MAX} are allowed")
-    messages = sum(1 for _ in groups(block.messages))
+    messages = len(group_rows(block.messages))
     if messages > MESSAGES_MAX:
         raise InvalidBlock(BODY_SHAPE, f"{messages} messages, at most {MESSAGES_MAX} are allowed")
-    commands = sum(1 for _ in groups(block.commands))
+    commands = len(group_rows(block.commands))
     if len(block.signatures) != SIGNATURE_BYTES * commands:
         text = f"{len(block.signatures)} bytes of signatures, {SIGNATURE_BYTES} for each of"
         raise InvalidBlock(BODY_SHAPE, f"{text} {commands} groups of commands are needed")

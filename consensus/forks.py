@@ -35,8 +35,9 @@ class Fork:
     layout: int
 
 
-KNOWN: Final = {"canal": (1, 1)}
-"""Name -> block version and layout version."""
+KNOWN: Final = {"canal": (2, 1)}
+"""Name -> block version and layout version. Block version 1 is refused: its streams had other roots
+(docs/decisions/0014-leaves-of-two-kibibytes.md), and no public chain began with it."""
 
 
 @dataclass(frozen=True, slots=True)

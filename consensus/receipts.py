@@ -33,10 +33,10 @@ from consensus.block import (
     read_header,
 )
 from consensus.exceptions import InvalidBlock
-from consensus.streams import LEAF_BYTES, bytes_proof, verify_bytes_proof
+from consensus.streams import BLOCK_LEAF_BYTES, bytes_proof, verify_bytes_proof
 
 EVENT_BYTES: Final = 64
-EVENTS_PER_LEAF: Final = LEAF_BYTES // EVENT_BYTES
+EVENTS_PER_LEAF: Final = BLOCK_LEAF_BYTES // EVENT_BYTES
 DOMAIN: Final = "events"
 RECEIPT_BYTES_MAX: Final = BLOCK_BYTES_MAX
 
@@ -102,8 +102,8 @@ def make(header: Header, events: bytes, sequence: int) -> Receipt:
         sequence=sequence,
         stream_bytes=len(events),
         first_leaf=low,
-        leaves=events[low * LEAF_BYTES : (high + 1) * LEAF_BYTES],
-        path=bytes_proof(events, low, high + 1 - low),
+        leaves=events[low * BLOCK_LEAF_BYTES : (high + 1) * BLOCK_LEAF_BYTES],
+        path=bytes_proof(events, low, high + 1 - low, BLOCK_LEAF_BYTES),
     )
 
 
@@ -131,7 +131,7 @@ def verify(receipt: Receipt, block_hash: bytes) -> bytes:
     first, last = _events_of(receipt.leaves, receipt.sequence)
     before = receipt.first_leaf * EVENTS_PER_LEAF
     low, high = _window(before + first, before + last, receipt.stream_bytes // EVENT_BYTES)
-    shown = receipt.first_leaf + (len(receipt.leaves) - 1) // LEAF_BYTES
+    shown = receipt.first_leaf + (len(receipt.leaves) - 1) // BLOCK_LEAF_BYTES
     if (low, high) != (receipt.first_leaf, shown):
         text = f"leaves {receipt.first_leaf} to {shown} are shown, {low} to {high} are needed"
         raise InvalidBlock(WINDOW, f"{text} to see the operation's events and their neighbours")

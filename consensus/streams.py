@@ -1,13 +1,18 @@
 """The root of a stream of bytes, and proofs that some of its leaves are under it.
 
-What lives here: the tree over commands, signatures, events and withdrawals. What must never live
-here: what the bytes mean, or the tree of the state (its leaves change, these never do).
+What lives here: the tree over commands, signatures, events, withdrawals and promises. What must
+never live here: what the bytes mean, or the tree of the state (its leaves change, these never do).
 
-Theory. A stream is cut into leaves of 256 bytes; the tree has four children to a node, like the
-state tree and for the same reason: the call costs more than the compression. The root names the
-stream and its length, so neither zeros at the end nor another stream can be passed off as it, and
-the length fixes the shape of the tree. Digests of one level are kept as one byte string: no object
-per node, and a group of four is a slice.
+Theory. A stream is cut into leaves; the tree has four children to a node, like the state tree and
+for the same reason: the call costs more than the compression. The root names the stream and its
+length, so neither zeros at the end nor another stream can be passed off as it, and the length fixes
+the shape of the tree. Digests of one level are kept as one byte string: no object per node, and a
+group of four is a slice.
+
+How long a leaf is depends on who reads it. Every node hashes all streams of a block, and a light
+client opens a leaf or two for a receipt: 2 KiB, an eighth of the calls that 256 bytes take, and a
+receipt of three kilobytes. Withdrawals are opened on L1, and the leaf of a promise is its record:
+256 bytes. Measured in docs/decisions/0014-leaves-of-two-kibibytes.md.
 
 One path proves a *range* of leaves. At each level the range is completed to whole groups of four by
 the nodes to its left and to its right; those nodes, left before right, level by level from below,
@@ -27,9 +32,16 @@ from consensus.exceptions import CoreFault, InvalidProof
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 LEAF_BYTES: Final = 256
+BLOCK_LEAF_BYTES: Final = 2048
+BLOCK_STREAMS: Final = ("commands", "signatures", "events")
+"""Domains with leaves of `BLOCK_LEAF_BYTES`; all others have `LEAF_BYTES`."""
 DIGEST_BYTES: Final = 32
 GROUP_BYTES: Final = 4 * DIGEST_BYTES
 DOMAIN_BYTES: Final = 16
+LOCKED_BYTES_MAX: Final = 2047
+"""For more at once hashlib gives the interpreter lock away (CPython's HASHLIB_GIL_MINSIZE is 2048),
+and would wait for it at every leaf while another thread is busy. No rule: it changes the time only.
+"""
 
 LEAF_TAG: Final = b"\x00"
 NODE_TAG: Final = b"\x01"
@@ -44,21 +56,27 @@ DOMAIN_LENGTH: Final = 9110
 
 def bytes_root(domain: str, data: Bytes) -> bytes:
     """The root of the stream `data`: 32 bytes. `domain` is ASCII, at most 16 characters."""
-    level = _leaf_digests(data)
+    level = _leaf_digests(data, leaf_bytes_of(domain))
     while len(level) > DIGEST_BYTES:
         level = _parents(level)
     return _stream_root(domain, len(data), level)
 
 
-def bytes_proof(data: Bytes, first: int, count: int = 1) -> bytes:
+def leaf_bytes_of(domain: str) -> int:
+    """How long a leaf of this stream is."""
+    return BLOCK_LEAF_BYTES if domain in BLOCK_STREAMS else LEAF_BYTES
+
+
+def bytes_proof(data: Bytes, first: int, count: int = 1, leaf_bytes: int = LEAF_BYTES) -> bytes:
     """The path of `count` leaves of `data` from leaf `first`: whole digests, 32 bytes each.
 
-    It holds under the root of `data` in any domain. Raises `InvalidProof` `RANGE_OUTSIDE`.
+    It holds under the root of `data` in any domain whose leaves have `leaf_bytes`. Raises
+    `InvalidProof` `RANGE_OUTSIDE`.
     """
-    width = _leaf_count(len(data))
+    width = _leaf_count(len(data), leaf_bytes)
     last = _check_range(width, first, count)
     path = []
-    level = _leaf_digests(data)
+    level = _leaf_digests(data, leaf_bytes)
     while width > 1:
         path.append(level[DIGEST_BYTES * (first & ~3) : DIGEST_BYTES * first])
         path.append(level[DIGEST_BYTES * (last + 1) : DIGEST_BYTES * ((last | 3) + 1)])
@@ -68,11 +86,11 @@ def bytes_proof(data: Bytes, first: int, count: int = 1) -> bytes:
 
 
 def bytes_paths(data: Bytes) -> list[bytes]:
-    """`bytes_proof` of every leaf alone, in order; the tree is built once."""
-    levels = [_leaf_digests(data)]
+    """`bytes_proof` of every leaf of 256 bytes alone, in order; the tree is built once."""
+    levels = [_leaf_digests(data, LEAF_BYTES)]
     while len(levels[-1]) > DIGEST_BYTES:
         levels.append(_parents(levels[-1]))
-    return [_leaf_path(levels, leaf) for leaf in range(_leaf_count(len(data)))]
+    return [_leaf_path(levels, leaf) for leaf in range(_leaf_count(len(data), LEAF_BYTES))]
 
 
 def _leaf_path(levels: list[bytes], at: int) -> bytes:
@@ -90,16 +108,17 @@ def verify_bytes_proof(
 ) -> None:
     """Check that `leaves` are the leaves from `first` of the stream with this root.
 
-    `length` is that of the whole stream. `leaves` are the stream's own bytes: 256 to a leaf, fewer
-    for the stream's last one. Raises `InvalidProof` 5400 .. 5403.
+    `length` is that of the whole stream. `leaves` are the stream's own bytes: whole leaves of
+    `leaf_bytes_of(domain)`, fewer for the stream's last one. Raises `InvalidProof` 5400 .. 5403.
     """
-    width = _leaf_count(length)
-    count = _leaf_count(len(leaves))
+    leaf_bytes = leaf_bytes_of(domain)
+    width = _leaf_count(length, leaf_bytes)
+    count = _leaf_count(len(leaves), leaf_bytes)
     last = _check_range(width, first, count)
-    if len(leaves) != min(length, (last + 1) * LEAF_BYTES) - first * LEAF_BYTES:
+    if len(leaves) != min(length, (last + 1) * leaf_bytes) - first * leaf_bytes:
         text = f"{len(leaves)} bytes are not whole leaves of a stream of {length}"
         raise InvalidProof(LEAVES_LENGTH, text)
-    level = _leaf_digests(leaves)
+    level = _leaf_digests(leaves, leaf_bytes)
     at = 0
     while width > 1:
         low, high = first & ~3, min(last | 3, width - 1)
@@ -114,8 +133,8 @@ def verify_bytes_proof(
         raise InvalidProof(WRONG_STREAM_ROOT, f"these leaves are not under this {domain} root")
 
 
-def _leaf_count(length: int) -> int:
-    return (length + LEAF_BYTES - 1) // LEAF_BYTES
+def _leaf_count(length: int, leaf_bytes: int) -> int:
+    return (length + leaf_bytes - 1) // leaf_bytes
 
 
 def _check_range(width: int, first: int, count: int) -> int:
@@ -126,21 +145,32 @@ def _check_range(width: int, first: int, count: int) -> int:
     return first + count - 1
 
 
-def _leaf_digests(data: Bytes) -> bytes:
-    digest_of, tag, view = sha256, LEAF_TAG, memoryview(data)
-    whole = len(view) & -LEAF_BYTES
-    digests = [digest_of(tag + view[i : i + 256]).digest() for i in range(0, whole, 256)]
+def _leaf_digests(data: Bytes, leaf_bytes: int) -> bytes:
+    view = memoryview(data)
+    whole = len(view) - len(view) % leaf_bytes
+    digests = _tagged_digests(LEAF_TAG, view[:whole], leaf_bytes)
     if whole < len(view):
-        digests.append(digest_of(tag + bytes(view[whole:]).ljust(LEAF_BYTES, b"\0")).digest())
-    return b"".join(digests)
+        digests += _tagged_digests(
+            LEAF_TAG, bytes(view[whole:]).ljust(leaf_bytes, b"\0"), leaf_bytes
+        )
+    return digests
 
 
 def _parents(level: bytes) -> bytes:
-    digest_of, tag = sha256, NODE_TAG
-    level += bytes(-len(level) % GROUP_BYTES)
-    return b"".join(
-        [digest_of(tag + level[i : i + 128]).digest() for i in range(0, len(level), 128)]
-    )
+    return _tagged_digests(NODE_TAG, level + bytes(-len(level) % GROUP_BYTES), GROUP_BYTES)
+
+
+def _tagged_digests(tag: bytes, data: Bytes, size: int) -> bytes:
+    """SHA-256(tag | part) of each `size` bytes. Copying a begun hash costs less than a new one."""
+    begun, digests = sha256(tag).copy, []
+    half = size // 2 if size > LOCKED_BYTES_MAX else 0
+    for at in range(0, len(data), size):
+        part = begun()
+        if half:
+            part.update(data[at : at + half])
+        part.update(data[at + half : at + size])
+        digests.append(part.digest())
+    return b"".join(digests)
 
 
 def _stream_root(domain: str, length: int, node: bytes) -> bytes:

@@ -104,9 +104,12 @@ class _Reads:
     def scan(
         self, first: bytes, stop: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        items = self._source.iterator(
-            start=first, stop=stop, reverse=reverse, verify_checksums=True, fill_cache=False
-        )
+        try:  # the first block is read at once
+            items = self._source.iterator(
+                start=first, stop=stop, reverse=reverse, verify_checksums=True, fill_cache=False
+            )
+        except plyvel.Error as error:
+            raise _damaged(self._path, error) from error
         return self._items(items)
 
     def _items(self, items: Any) -> Iterator[tuple[bytes, bytes]]:

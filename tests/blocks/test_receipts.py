@@ -16,7 +16,8 @@ from consensus.streams import bytes_proof, bytes_root
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "header.json").read_text())
 HEADER = decode_header(bytes.fromhex(VECTORS[0]["rlp"]))
 SEED = 20240612
-FIRST, COUNT = 1001, 60
+FIRST, COUNT = 1001, 240
+LEAF = 2048
 
 
 def event_stream(rng: random.Random) -> bytes:
@@ -79,24 +80,24 @@ def test_a_window_without_the_neighbours_is_refused() -> None:
     tried = 0
     for sequence in range(FIRST, FIRST + COUNT):
         whole = law.make(BLOCK_HEADER, EVENTS, sequence)
-        leaves = (len(whole.leaves) + 255) // 256
+        leaves = -(-len(whole.leaves) // LEAF)
         for first, count in ((whole.first_leaf + 1, leaves - 1), (whole.first_leaf, leaves - 1)):
             cut = replace(
                 whole,
                 first_leaf=first,
-                leaves=EVENTS[256 * first : 256 * (first + count)],
-                path=bytes_proof(EVENTS, first, count) if count else b"",
+                leaves=EVENTS[LEAF * first : LEAF * (first + count)],
+                path=bytes_proof(EVENTS, first, count, LEAF) if count else b"",
             )
             if count:
                 assert number_of(cut) in (law.WINDOW, law.NO_EVENT)
                 tried += 1
-    assert tried > COUNT // 2
+    assert tried > COUNT // 8
 
 
 def test_a_window_wider_than_needed_is_refused() -> None:
     narrow = law.make(BLOCK_HEADER, EVENTS, FIRST)
-    count = (len(narrow.leaves) + 255) // 256 + 1
-    wide = replace(narrow, leaves=EVENTS[: 256 * count], path=bytes_proof(EVENTS, 0, count))
+    count = -(-len(narrow.leaves) // LEAF) + 1
+    wide = replace(narrow, leaves=EVENTS[: LEAF * count], path=bytes_proof(EVENTS, 0, count, LEAF))
     assert number_of(wide) == law.WINDOW
 
 
@@ -120,10 +121,10 @@ def test_a_stream_that_is_not_whole_events_is_refused() -> None:
 
 
 def test_the_last_event_of_a_stream_of_whole_leaves_needs_no_leaf_after_it() -> None:
-    events = b"".join(bytes(8) + i.to_bytes(8, "little") + bytes(48) for i in range(1, 9))
-    header = replace(HEADER, events_root=bytes_root("events", events), commands=8, sequence=8)
-    receipt = law.make(header, events, 8)
-    assert (receipt.first_leaf, receipt.leaves) == (1, events[256:])
+    events = b"".join(bytes(8) + i.to_bytes(8, "little") + bytes(48) for i in range(1, 65))
+    header = replace(HEADER, events_root=bytes_root("events", events), commands=64, sequence=64)
+    receipt = law.make(header, events, 64)
+    assert (receipt.first_leaf, receipt.leaves) == (1, events[LEAF:])
     assert law.verify(receipt, block_hash(header)) == events[-64:]
 
 

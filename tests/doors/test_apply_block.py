@@ -117,7 +117,8 @@ def same_number_other_time(block: Block, chain: SignedChain) -> Block:
 ROOT = b"\5" * 32
 HEADER_FAULTS: Final[list[tuple[str, int, Change]]] = [
     ("version 0", 3001, fields(version=0)),
-    ("version 2", 3001, fields(version=2)),
+    ("version 1", 3001, fields(version=1)),
+    ("version 3", 3001, fields(version=3)),
     ("height of the parent", 3002, after_parent(height=0)),
     ("a height left out", 3002, after_parent(height=2)),
     ("another parent", 3003, fields(parent=ROOT)),
