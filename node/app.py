@@ -25,6 +25,9 @@ from node.chain import LiveChain
 from node.divergence import Examiner
 from node.engine import Engine, Sealed
 from node.exceptions import NodeError
+from node.l1.bridge import Bridge, L1Link
+from node.l1.origin import NoL1, Origins
+from node.l1.stages import Stages
 from node.machine import Machine
 from node.reads import Reads
 from node.roles.follower import Follower
@@ -67,7 +70,7 @@ Task = Callable[[], Awaitable[None]]
 
 
 class Node:
-    """One node on one chain. `network` None: the one node of its chain.
+    """One node on one chain. `network` None: the one node of its chain. `link`: its L1, if any.
 
     Making it is recovery and may take long; it blocks. `leads` asks for the leader's role, which
     needs the key of validator 0.
@@ -84,6 +87,7 @@ class Node:
         leads: bool,
         retention: taken.Retention | None = None,
         recover: Recover = recover_many,
+        link: L1Link | None = None,
     ) -> None:
         validators = ValidatorSet(genesis.validators)
         self.tape: Final = Tape()
@@ -102,6 +106,13 @@ class Node:
             self.chain, database, self.snapshots, machine, kept
         )
         self._tasks: list[Task] = [self._certifier.run, self.snapshot_keeper.run]
+        self.bridge: Bridge | None = None
+        self._origins: Origins = NoL1()
+        if link is not None:
+            self.bridge = Bridge(self.chain, link, database, machine)
+            self._origins = self.bridge.origins
+            self._tasks.append(self.bridge.run)
+        self.stages: Final = self.bridge.stages if self.bridge else Stages(self.chain, None)
         self._sequencer: Sequencer | None = None
         self._engine: Engine | None = None
         self.follower: Follower | None = None
@@ -147,8 +158,9 @@ class Node:
         again = engine.repeat(journal.recovered, recover, chain.note)
         self._again = again
         sequencer = Sequencer(
-            chain, engine, journal, machine, self.tape, secret, recover, self._examined
-        )
+            chain, engine, journal, machine, self.tape, secret, recover, self._examined,
+            self._origins,
+        )  # fmt: skip
         if engine.is_open:
             self.tape.put(Happened(engine.height, engine.time, engine.events))
         self._sequencer = sequencer
@@ -167,8 +179,9 @@ class Node:
             raise NodeError(ALONE, "a follower needs a network; run a leader, or name peers")
         self._again = []
         self.follower = Follower(
-            self.chain, self._machine, self._certifier, self.network, self._examiner
-        )
+            self.chain, self._machine, self._certifier, self.network, self._examiner,
+            self._origins,
+        )  # fmt: skip
         forwarder = Forwarder(self.network)
         self._tasks += [self.follower.run, forwarder.run]
         return forwarder

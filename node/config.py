@@ -16,6 +16,7 @@ from node.telemetry.logs import FORMATS, TEXT
 BAD_ADDRESS: Final = 7363
 HALF_TLS: Final = 7364
 BAD_RETENTION: Final = 7365
+HALF_L1: Final = 7750
 SNAPSHOTS_KEPT_MAX: Final = 64
 LEADER: Final = "leader"
 FOLLOWER: Final = "follower"
@@ -47,6 +48,8 @@ class Config:
     retention: Retention = field(default_factory=Retention)
     replay: bool = False
     log_format: str = TEXT
+    l1: str | None = None  # URL of an execution client
+    deployment: Path | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--remote-signer", metavar="URL", help="signs for the validator key")
     parser.add_argument("--tls-certificate", type=Path, metavar="FILE")
     parser.add_argument("--tls-key", type=Path, metavar="FILE")
+    parser.add_argument("--l1", metavar="URL", help="an execution client of the chain's L1")
+    parser.add_argument(
+        "--deployment", type=Path, metavar="FILE", help="the settlement contract, with --l1"
+    )
     parser.add_argument(
         "--snapshot-every",
         type=int,
@@ -89,9 +96,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
-    """The configuration of a command line. Raises `NodeError` 7363, 7364, 7365."""
+    """The configuration of a command line. Raises `NodeError` 7363, 7364, 7365, 7750."""
     if (arguments.tls_certificate is None) != (arguments.tls_key is None):
         raise NodeError(HALF_TLS, "--tls-certificate and --tls-key go together: give both")
+    if (arguments.l1 is None) != (arguments.deployment is None):
+        raise NodeError(HALF_L1, "--l1 and --deployment go together: give both")
     return Config(
         role=arguments.role,
         genesis=arguments.genesis,
@@ -108,6 +117,8 @@ def config_of(arguments: argparse.Namespace) -> Config:
         retention=read_retention(arguments),
         replay=arguments.replay,
         log_format=arguments.log_format,
+        l1=arguments.l1,
+        deployment=arguments.deployment,
     )
 
 

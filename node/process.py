@@ -25,6 +25,9 @@ from node.feeds.feeds import Feeds
 from node.fitness import require_validator_fitness
 from node.interpreter import settle
 from node.key_files import read_or_make_promiser, read_validator
+from node.l1.bridge import L1Link
+from node.l1.deployment import read_deployment
+from node.l1.http import HttpL1
 from node.machine import Machine, RealMachine
 from node.remote_signer import RemoteSigner
 from node.rpc.dispatch import Dispatcher, Method
@@ -49,6 +52,7 @@ from p2p.settings import Settings
 from storage.disk import DirectoryDisk, Disk
 
 NO_SECRET: Final = 7352
+L1_NEEDED: Final = 7751
 TOKEN_NAME: Final = "admin.token"
 log: Final = logging.getLogger(__name__)
 
@@ -71,6 +75,7 @@ async def serve(config: Config, ready: Callable[[Running], None]) -> None:
     genesis = parse(config.genesis.read_bytes())
     machine = RealMachine()
     keys = read_keys(config, machine)
+    link = read_link(config, genesis)
     config.data_dir.mkdir(parents=True, exist_ok=True)
     if keys.validator is not None:
         require_validator_fitness(config.data_dir)
@@ -86,7 +91,7 @@ async def serve(config: Config, ready: Callable[[Running], None]) -> None:
             height = await start_from_peers(genesis, disk, network, machine)
             if height is not None:
                 log.info("starting from a certified snapshot of height %d", height)
-        async with running(genesis, disk, network, machine, keys, config) as started:
+        async with running(genesis, disk, network, machine, keys, config, link) as started:
             settle()
             ready(started)
             await end_asked(started.asked_to_end)
@@ -101,6 +106,7 @@ async def running(
     machine: Machine,
     keys: Keys,
     config: Config,
+    link: L1Link | None = None,
 ) -> AsyncIterator[Running]:
     """A node with its feeds and servers; leaving stops it in order."""
     node = Node(
@@ -111,6 +117,7 @@ async def running(
         keys,
         leads=config.role == LEADER,
         retention=config.retention,
+        link=link,
     )
     feeds = Feeds(node.chain.state, node.tape, machine.now_ms())
     telemetry = Telemetry(node, machine)
@@ -184,6 +191,24 @@ def read_keys(config: Config, machine: Machine) -> Keys:
         assert config.remote_signer is not None, "checked above"
         sign = RemoteSigner(config.remote_signer, found.key, machine).sign
     return Keys(ValidatorKey(found.key, sign), promiser)
+
+
+def read_link(config: Config, genesis: Genesis) -> L1Link | None:
+    """The L1 that the configuration names. Raises `NodeError` 7751, and those of the file and URL.
+
+    Whoever proposes or votes must see the L1 with its own eyes; a follower without a validator's
+    key may do without, and then believes the validators about it.
+    """
+    has_bridge = any(genesis.contract)
+    if config.l1 is None or config.deployment is None:
+        if has_bridge and (config.role == LEADER or config.validator_key is not None):
+            text = "this chain has a bridge, so a leader or validator follows its L1"
+            raise NodeError(L1_NEEDED, f"{text}: give --l1 URL and --deployment FILE")
+        return None
+    if not has_bridge:
+        text = "the genesis file names no contract, so this chain has no L1"
+        raise NodeError(L1_NEEDED, f"{text}: leave out --l1 and --deployment")
+    return L1Link(HttpL1(config.l1), read_deployment(config.deployment))
 
 
 def admin_server(

@@ -13,6 +13,7 @@ each is a named constant beside the code that raises it, stable for ever.
 | 7550 - 7559 | last_signed                                                     |
 | 7560 - 7569 | snapshots                                                       |
 | 7570 - 7579 | backup, restore, pruning                                        |
+| 7590 - 7599 | L1 facts                                                        |
 """
 
 from typing import Final

@@ -8,6 +8,9 @@ turn. If the next one does not come, it is asked for by range (`catch_up.py`). E
 the leader: its seal is checked before anything else of it is looked at, and a peer that hands on a
 block without a good seal pays for it.
 
+A block whose L1 origin this node's own L1 has not finalized yet waits in the window, and everything
+behind it (`node/l1/origin.py`).
+
 A sealed block that breaks a rule is the leader's fault, not the peer's: the node keeps the block's
 hash and the rule, does not vote, raises an alarm and stays where it is, serving what it has, until
 a block comes that holds. Before it blames the leader it looks at itself: if its own memory is not
@@ -25,6 +28,7 @@ from consensus.finality.votes import Subject
 from node.certifier import Certifier
 from node.chain import LiveChain
 from node.divergence import Examiner
+from node.l1.origin import Origins
 from node.machine import Machine
 from node.roles.catch_up import CatchUp
 from node.sealed_block import SealedBlock, check_origin, decode_sealed
@@ -60,11 +64,13 @@ class Follower:
         certifier: Certifier,
         network: Network,
         examiner: Examiner,
+        origins: Origins,
     ) -> None:
         self._chain = chain
         self._certifier = certifier
         self._network = network
         self._examiner = examiner
+        self._origins = origins
         self._catch_up = CatchUp(chain, machine, network, self._take)
         self._waiting: dict[int, dict[bytes, SealedBlock]] = {}
         self._news = trio.Event()
@@ -148,12 +154,18 @@ class Follower:
             self._announce()
             if await self._take_waiting():
                 continue
+            if self._origins.behind():
+                with trio.move_on_after(PATIENCE_S):
+                    await self._origins.wait()
+                continue
             self._news = trio.Event()
             with trio.move_on_at(self._moved_at + PATIENCE_S) as patience:
                 await self._news.wait()
             if patience.cancelled_caught:
                 while await self._catch_up.once(max(self._waiting, default=0)):
                     self._announce()
+                    if self._origins.behind():
+                        break
                 self._moved_at = trio.current_time()
 
     def _announce(self) -> None:
@@ -169,7 +181,7 @@ class Follower:
         return False
 
     async def _take(self, sealed: SealedBlock) -> bool:
-        """Replay, keep, vote; False if the block does not hold.
+        """Replay, keep, vote; False if the block does not hold, or must wait for our L1.
 
         Raises `NodeError` 742x if it is this node that is wrong.
         """
@@ -177,6 +189,9 @@ class Follower:
         if subject.hash in self.breaches and self.breaches[subject.hash].number != DOUBLE_SEAL:
             return False
         try:
+            if not await self._origins.check(sealed.block):
+                self._waiting.setdefault(subject.height, {})[subject.hash] = sealed
+                return False
             await self._chain.apply(sealed)
         except CoreFault:
             raise

@@ -35,6 +35,7 @@ from consensus.proposal import Opening
 from consensus.transition import AHEAD_MAX_MS, DRIFT, FAULTS
 from node.chain import LiveChain
 from node.engine import Engine, Executed, Sealed
+from node.l1.origin import Origins
 from node.machine import Machine
 from node.submission import GROUP_BYTES_MAX, Answer, Submission, answer_of
 from node.tape import Happened, Tape
@@ -98,6 +99,7 @@ class Sequencer:
         promiser: bytes,
         recover: Recover,
         publish: Callable[[Sealed, Flush | None], Awaitable[None]],
+        origins: Origins,
     ) -> None:
         self._chain = chain
         self._engine = engine
@@ -107,6 +109,7 @@ class Sequencer:
         self._promiser = promiser
         self._recover = recover
         self._publish = publish
+        self._origins = origins
         self._interval_s = chain.genesis.block_interval_ms / 1000
         self._to_verify, self._inbox = trio.open_memory_channel[Waiting](INBOX_SUBMISSIONS_MAX)
         self._to_execute, self._verified = trio.open_memory_channel[
@@ -207,6 +210,7 @@ class Sequencer:
 
     async def _sequence(self) -> None:
         """Execute verified groups in order; seal when the interval is over."""
+        await self._origins.ready()
         if self._engine.is_open:  # the journal left it open
             self._seal_at = trio.current_time() + self._interval_s
         while True:
@@ -275,8 +279,9 @@ class Sequencer:
             head.l1_time,
             proposer=self._chain.leader,
         )
+        opening, messages = self._origins.adopt(opening)
         room = listing_words(self._chain.state.memory.M, [group]) if group else 0
-        events = self._engine.open(opening, b"", room)
+        events = self._engine.open(opening, messages, room)
         self._seal_at = trio.current_time() + self._interval_s
         if events:
             self._hold(events)
@@ -284,7 +289,8 @@ class Sequencer:
     async def _seal(self) -> None:
         """Seal the open block, make its seal durable, hand it on."""
         self._seal_at = math.inf
-        self._heartbeat_at = trio.current_time() + HEARTBEAT_MS / 1000
+        pause_s = self._interval_s if self._origins.has_more() else HEARTBEAT_MS / 1000
+        self._heartbeat_at = trio.current_time() + pause_s
         async with self._chain.lock:
             sealed = await self._machine.compute(self._engine.seal)
             flush = self._chain.note(sealed.outcome)

@@ -20,6 +20,7 @@ import trio
 from consensus.finality import bls
 from consensus.genesis import Genesis
 from node.app import Keys, Node, ValidatorKey
+from node.l1.bridge import L1Link
 from node.signer import signs_with
 from node.simulation.machine import SimulatedMachine
 from node.simulation.wallets import secret
@@ -48,7 +49,8 @@ class Life:
 class Fleet:
     """A leader, number 0, and followers on one memory network; all of them are validators.
 
-    `ready(number, node)` is called before a node runs, so that its tape can be read from the start.
+    `links` gives a node's L1, by number. `ready(number, node)` is called before a node runs, so
+    that its tape can be read from the start.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Fleet:
         seed: int = 1,
         faults: Faults | None = None,
         ready: Callable[[int, Node], None] = lambda number, node: None,
+        links: Callable[[int], L1Link | None] = lambda number: None,
     ) -> None:
         self.genesis: Final = genesis
         self.seed: Final = seed
@@ -65,6 +68,7 @@ class Fleet:
         self.lives: dict[int, Life] = {}
         self.started = 0
         self._ready = ready
+        self._links = links
         self._skews: dict[int, int] = {}
 
     @property
@@ -147,7 +151,10 @@ class Fleet:
             network = await stack.enter_async_context(self.world.network(str(number), settings))
             keys = Keys(voter, secret("promiser"))
             try:
-                node = Node(self.genesis, disk, network, machine, keys, leads=number == LEADER)
+                node = Node(
+                    self.genesis, disk, network, machine, keys,
+                    leads=number == LEADER, link=self._links(number),
+                )  # fmt: skip
             except Crashed:
                 self._crashed(number)
                 await trio.sleep_forever()

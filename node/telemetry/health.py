@@ -4,8 +4,8 @@ What lives here: what is wrong, in sentences that say what to do. What must neve
 remedy: a program that restarts a node because its leader is down makes two problems of one.
 
 `/health` fails (503) when the height stalls, an alarm stands, or the loop is late. `/ready` fails
-too while a follower is behind, has no peer, or blocks wait for certificates. An alarm stands until
-the node is restarted: somebody has to have read it.
+too while a follower is behind, has no peer, blocks wait for certificates or for this node's L1, or
+the L1 is silent. An alarm stands until the node is restarted: somebody has to have read it.
 """
 
 from typing import Final
@@ -23,6 +23,8 @@ STALL_S: Final = 10.0
 LAG_S_MAX: Final = 0.5
 BEHIND_BLOCKS_MAX: Final = 8
 UNCERTIFIED_BLOCKS_MAX: Final = 8
+L1_SILENT_S: Final = 60.0
+"""Five L1 blocks: an outage of its server, not a slow answer."""
 
 
 class Health:
@@ -65,6 +67,7 @@ class Health:
         if len(chain.validators) > 1 and waiting > UNCERTIFIED_BLOCKS_MAX:
             text = f"{waiting} blocks wait for a certificate"
             found.append(f"{text}: fewer than {chain.validators.quorum} validators vote")
+        found += self._l1()
         if not self._node.leads and network is not None:
             heads = [facts.head for facts in network.peers() if facts.ready]
             best = max((head.height for head in heads if head is not None), default=0)
@@ -72,6 +75,24 @@ class Health:
                 found.append("no peer is connected: check --peer and the firewall")
             elif best - height > BEHIND_BLOCKS_MAX:
                 found.append(f"{best - height} blocks behind a peer: wait, it catches up")
+        return found
+
+    def _l1(self) -> list[str]:
+        """What keeps this node from seeing the L1, or its blocks from going on."""
+        bridge = self._node.bridge
+        if bridge is None:
+            return []
+        found = []
+        silent_s = bridge.watcher.silent_s()
+        if silent_s > L1_SILENT_S:
+            text = f"no news from the L1 for {silent_s:.0f} s"
+            found.append(f"{text}: {bridge.watcher.problem}")
+        behind = bridge.origins.behind()
+        if behind:
+            final = bridge.facts.finalized
+            seen = f"it has {final.number}" if final else "it has none yet"
+            text = f"the next block waits until this node's L1 finalizes block {behind}"
+            found.append(f"{text}, {seen}: is the execution client synchronised?")
         return found
 
     def health_page(self) -> Page:

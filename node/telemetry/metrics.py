@@ -54,6 +54,7 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._chain()
+        yield from self._l1()
         yield from self._network()
         yield from self._rpc()
 
@@ -82,6 +83,36 @@ class NodeCollector(Collector):
         for number, name in EVENT_NAMES.items():
             events.add_metric([name], self._events[number])
         yield events
+
+    def _l1(self) -> Iterator[Metric]:
+        bridge = self._node.bridge
+        if bridge is None:
+            return
+        facts, watcher = bridge.facts, bridge.watcher
+        stages = GaugeMetricFamily(
+            "rialto_stage_height_blocks", "Highest block of a stage", labels=["stage"]
+        )
+        for stage, height in self._node.stages.heights._asdict().items():
+            stages.add_metric([stage], height)
+        yield stages
+        for name, text, value in (
+            ("l1_head_blocks", "Newest L1 block followed", facts.head and facts.head.number),
+            ("l1_safe_blocks", "L1's safe block", facts.safe),
+            ("l1_final_blocks", "Newest final L1 block whose facts are kept",
+             facts.finalized and facts.finalized.number),
+            ("l1_queue_items", "Of the contract's queue", facts.latest.items),
+            ("l1_queue_consumed", "By the head", self._node.chain.state.head.l1_messages),
+            ("l1_batches_committed", "By the contract", facts.latest.committed),
+            ("l1_batches_final", "Finalized by the contract", facts.latest.finalized),
+            ("l1_silent_seconds", "Since a look at the L1 succeeded", watcher.silent_s()),
+        ):  # fmt: skip
+            yield GaugeMetricFamily(f"rialto_{name}", text, value or 0)
+        yield CounterMetricFamily(
+            "rialto_l1_reorganisations", "Since the start", watcher.reorganisations
+        )
+        yield CounterMetricFamily(
+            "rialto_l1_dropped_blocks", "By them, since the start", watcher.dropped_blocks
+        )
 
     def _age_s(self) -> float:
         return (self._machine.now_ms() - self._node.chain.state.head.time) / 1000

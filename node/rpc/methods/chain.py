@@ -86,11 +86,33 @@ class ChainMethods:
             "state_root": "0x" + chain.blocks.header(head.height).state_root.hex(),
             "time": chain.blocks.header(head.height).time,
             "certified": chain.certified,
-            "stage": "certified" if chain.certified == head.height else "sealed",
+            "stage": self._node.stages.of(head.height),
+            "l1": self._l1_json(),
             "validators": len(chain.validators),
             "quorum": chain.validators.quorum if len(chain.validators) else 0,
             "appointment": "0x" + encode_appointment(appointment).hex() if appointment else None,
             "alarms": chain.alarms[-5:],
+        }
+
+    def _l1_json(self) -> object:
+        """What this node knows of L1; null without one. `heights`: of the stages' last blocks."""
+        bridge = self._node.bridge
+        if bridge is None:
+            return None
+        facts, head = bridge.facts, self._chain.blocks.header(self._chain.blocks.head().height)
+        final, latest = facts.finalized, facts.latest
+        return {
+            "head": facts.head.number if facts.head else None,
+            "safe": facts.safe,
+            "finalized": final.number if final else None,
+            "origin": head.l1_number,
+            "queued": latest.items,
+            "consumed": head.l1_messages,
+            "committed": latest.committed,
+            "batches_final": latest.finalized,
+            "frozen": latest.frozen,
+            "heights": self._node.stages.heights._asdict(),
+            "problem": bridge.watcher.problem,
         }
 
     def validators(self, params: Raw, client: Client) -> object:
@@ -148,7 +170,7 @@ class ChainMethods:
         found["hash"] = "0x" + block_hash(header).hex()
         found["header"] = "0x" + encode_header(header).hex()
         found["certificate"] = "0x" + certificate.hex() if certificate else None
-        found["stage"] = "certified" if height <= self._chain.certified else "sealed"
+        found["stage"] = self._node.stages.of(height)
         return found
 
     def get_receipt(self, params: Raw, client: Client) -> object:
@@ -174,7 +196,7 @@ class ChainMethods:
             "height": height,
             "hash": "0x" + hashed.hex(),
             "sequence": sequence,
-            "stage": "certified" if height <= self._chain.certified else "sealed",
+            "stage": self._node.stages.of(height),
             "receipt": "0x" + receipts.encode_receipt(receipt).hex(),
             "events": events_json(receipts.verify(receipt, hashed)),
         }

@@ -1,0 +1,198 @@
+"""Typed reads of an L1: blocks, what the contract told, what it holds.
+
+What lives here: questions and the types of their answers. What must never live here: what follows
+from an answer, or sending.
+
+An L1 is somebody else's program. An answer that is not of the expected form is refused by number,
+like no answer at all; whoever asks tries again later.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+from consensus.block import COUNT_BITS
+from consensus.rollup.origin import Item, Origin
+from node.exceptions import NodeError
+from node.l1.contract import Summary, call, read_event, topic
+from node.l1.surface import L1, L1Error
+
+L1_MALFORMED: Final = 7752
+
+LATEST, SAFE, FINALIZED = "latest", "safe", "finalized"
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class L1Block:
+    """What a chain of blocks is followed by; `time` in seconds."""
+
+    number: int
+    hash: bytes
+    parent: bytes
+    time: int
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.number, self.hash, self.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    l1_number: int
+    number: int
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    l1_number: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """`committed`: the last batch that is left."""
+
+    l1_number: int
+    committed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Batches above `finalized` are gone, for ever."""
+
+    l1_number: int
+    finalized: int
+
+
+Told: TypeAlias = Item | Committed | Finalized | Reverted | Frozen
+
+
+@dataclass(frozen=True, slots=True)
+class ContractFigures:
+    """What the contract itself says it holds."""
+
+    items: int
+    committed: int
+    finalized: int
+    frozen: bool
+
+
+class Client:
+    """Questions about one contract on one L1. All raise what `L1.request` raises, and 7752."""
+
+    def __init__(self, l1: L1, contract: bytes) -> None:
+        self._l1: Final = l1
+        self._contract: Final = "0x" + contract.hex()
+
+    async def block(self, at: int | str) -> L1Block | None:
+        """The canonical block of a number or tag; None if the L1 has none (yet)."""
+        tag = hex(at) if isinstance(at, int) else at
+        try:
+            answer = await self._l1.request("eth_getBlockByNumber", tag, False)
+        except L1Error:
+            if tag in (SAFE, FINALIZED):
+                return None  # geth and others: an error until there is one
+            raise
+        return None if answer is None else _read(_block, answer, f"block {tag}")
+
+    async def block_with(self, block_hash: bytes) -> L1Block | None:
+        """The block with this hash, if the L1 has it."""
+        answer = await self._l1.request("eth_getBlockByHash", "0x" + block_hash.hex(), False)
+        return None if answer is None else _read(_block, answer, f"block {block_hash.hex()}")
+
+    async def told_in(self, block: L1Block) -> list[Told]:
+        """What the contract told in one block. Of an orphan: nothing, or `L1Error`."""
+        return await self._told({"blockHash": "0x" + block.hash.hex()})
+
+    async def told_between(self, first: int, last: int) -> list[Told]:
+        """The same of canonical blocks `first` to `last`."""
+        return await self._told({"fromBlock": hex(first), "toBlock": hex(last)})
+
+    async def _told(self, where: Mapping[str, str]) -> list[Told]:
+        answer = await self._l1.request("eth_getLogs", {"address": self._contract, **where})
+        return _read(_events, answer, "logs")
+
+    async def figures(self, number: int) -> ContractFigures:
+        """The contract's own figures after a block that is not old."""
+        names = ("queue_length", "committed", "finalized", "frozen")
+        items, committed, finalized, frozen = [await self._view(name, number) for name in names]
+        return ContractFigures(items, committed, finalized, bool(frozen))
+
+    async def _view(self, name: str, number: int) -> int:
+        asked = {"to": self._contract, "data": "0x" + call(name).hex()}
+        answer = await self._l1.request("eth_call", asked, hex(number))
+        return _read(_word, answer, f"{name}()")
+
+
+def _read(read: Callable[[Any], Result], answer: Any, what: str) -> Result:
+    try:
+        return read(answer)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        text = f"the L1's answer for {what} is none ({error!r}); is the URL an execution client's?"
+        raise NodeError(L1_MALFORMED, text) from error
+
+
+def _block(answer: Any) -> L1Block:
+    return L1Block(
+        _count(answer["number"]), _hash(answer["hash"]), _hash(answer["parentHash"]),
+        _count(answer["timestamp"]),
+    )  # fmt: skip
+
+
+def _count(text: str) -> int:
+    value = int(text, 16)
+    if not 0 <= value < 1 << COUNT_BITS:
+        raise ValueError(f"{text} is no count")
+    return value
+
+
+def _hash(text: str) -> bytes:
+    data = bytes.fromhex(text[2:])
+    if len(data) != 32:
+        raise ValueError(f"{text} is no hash")
+    return data
+
+
+def _word(text: str) -> int:
+    return int.from_bytes(_hash(text), "big")
+
+
+def _events(answer: Sequence[Mapping[str, Any]]) -> list[Told]:
+    logs = [log for log in answer if not log.get("removed", False)]
+    logs.sort(key=lambda log: (int(log["blockNumber"], 16), int(log["logIndex"], 16)))
+    return [_READERS[log["topics"][0]](log) for log in logs if log["topics"][0] in _READERS]
+
+
+def _item(log: Mapping[str, Any]) -> Item:
+    seen = read_event("Queued", log)
+    return Item(
+        seen["index"], _count(log["blockNumber"]), seen["time"], seen["queue_hash"], seen["rows"]
+    )
+
+
+def _committed(log: Mapping[str, Any]) -> Committed:
+    seen = read_event("Committed", log)
+    return Committed(_count(log["blockNumber"]), seen["number"], Summary(*seen["summary"]))
+
+
+def _finalized(log: Mapping[str, Any]) -> Finalized:
+    return Finalized(_count(log["blockNumber"]), read_event("Finalized", log)["number"])
+
+
+def _reverted(log: Mapping[str, Any]) -> Reverted:
+    return Reverted(_count(log["blockNumber"]), read_event("Reverted", log)["committed"])
+
+
+def _frozen(log: Mapping[str, Any]) -> Frozen:
+    return Frozen(_count(log["blockNumber"]), read_event("Frozen", log)["finalized"])
+
+
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Told]]] = {
+    "0x" + topic(name).hex(): read
+    for name, read in (
+        ("Queued", _item), ("Committed", _committed), ("Finalized", _finalized),
+        ("Reverted", _reverted), ("Frozen", _frozen),
+    )
+}  # fmt: skip
