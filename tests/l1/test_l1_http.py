@@ -10,7 +10,8 @@ import trio
 from l1_wallets import address, hexed, new_l1
 
 from node.exceptions import NodeError
-from node.l1.http import L1_URL, HttpL1
+from node.l1.http import HttpL1
+from node.l1.http_connection import L1_URL
 from node.l1.surface import L1_METHOD, L1_UNREACHABLE, L1Error
 
 Answer = Callable[[bytes], bytes | None]
