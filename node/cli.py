@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "l1": "the chain's contract on L1: deploy, deposit, force, be paid; or an L1 of your own",
     "validator": "make or show a validator's key",
     "devnet": "a leader and three followers here, with a recorded flow through them",
+    "derive": "recompute a chain's every root from genesis, L1 and posted blobs",
     "db": "check, back up, restore or prune a node's data directory",
     "version": "print versions and whether the core is compiled",
 }

@@ -108,10 +108,10 @@ def draft(number: int, taken: Range, settlement: str) -> Draft:
     """
     data = payload_of(taken.blocks, settlement)
     carried = payload.compress(data)
-    return Draft(_batch(number, taken, data), carried, pack(carried))
+    return Draft(batch_of(number, taken, data), carried, pack(carried))
 
 
-def _batch(number: int, taken: Range, data: bytes) -> Batch:
+def batch_of(number: int, taken: Range, data: bytes) -> Batch:
     first, last = taken.blocks[0].header, taken.blocks[-1].header
     return Batch(
         version=BATCH_VERSION,
@@ -139,7 +139,7 @@ def checked_blobs(batch: Batch, carried: bytes, own: Range, settlement: str) -> 
     Raises `NodeError` 7761 naming the first field that differs, 7762.
     """
     data = payload_of(own.blocks, settlement)
-    expected = _batch(batch.number, own, data)
+    expected = batch_of(batch.number, own, data)
     for field in fields(Batch):
         given, ours = getattr(batch, field.name), getattr(expected, field.name)
         if field.name not in NOT_OF_BLOCKS and given != ours:

@@ -78,6 +78,7 @@ class SignedChain:
         self.governor = "governor"
         self.queued = 0  # L1 messages written so far
         self.blocks: list[Block] = []
+        self.origin: tuple[int, bytes, int] | None = None  # an L1 block's number, hash, time
 
     # -- groups ------------------------------------------------------------------------------
 
@@ -133,9 +134,11 @@ class SignedChain:
     # -- blocks ------------------------------------------------------------------------------
 
     def opening(self, after_ms: int = 250, l1_number: int | None = None) -> Opening:
-        """The next block's; the L1 makes a block a second and is never behind."""
+        """The next block's. Without `origin`, its L1 makes a block a second, never behind."""
         head = self.leader.head
         time = head.time + after_ms
+        if self.origin is not None:
+            return Opening(time, *self.origin)
         number = time // 1000 if l1_number is None else l1_number
         return Opening(time, number, number.to_bytes(32, "big"), number)
 
