@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
+from eth_abi.exceptions import DecodingError
+
 from consensus.block import COUNT_BITS
 from consensus.rollup.origin import Item, Origin
 from node.exceptions import NodeError
@@ -19,6 +21,10 @@ from node.l1.surface import L1, L1Error
 
 L1_MALFORMED: Final = 7752
 
+FORMLESS: Final = (
+    AttributeError, DecodingError, IndexError, KeyError, OverflowError, TypeError, ValueError,
+)  # fmt: skip
+"""What reading JSON of another form than expected may raise."""
 LATEST, SAFE, FINALIZED = "latest", "safe", "finalized"
 Result = TypeVar("Result")
 
@@ -129,7 +135,7 @@ class Client:
 def _read(read: Callable[[Any], Result], answer: Any, what: str) -> Result:
     try:
         return read(answer)
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+    except FORMLESS as error:
         text = f"the L1's answer for {what} is none ({error!r}); is the URL an execution client's?"
         raise NodeError(L1_MALFORMED, text) from error
 

@@ -52,7 +52,8 @@ class Origins(Protocol):
         """Whether a block opened now would carry messages."""
 
     async def ready(self) -> None:
-        """Return once `adopt` knows what the head's own origin brings."""
+        """Return once `adopt` knows what the head's own origin brings: at once, but for a leader
+        whose database lost its L1 facts."""
 
     async def check(self, block: Block) -> bool:
         """Whether the block's origin and messages are right; False: its L1 block is not final

@@ -26,7 +26,16 @@ import trio
 from consensus.genesis import Genesis
 from consensus.rollup.origin import Origin
 from node.exceptions import NodeError
-from node.l1.client import FINALIZED, LATEST, SAFE, Client, L1Block, Told
+from node.l1.client import (
+    FINALIZED,
+    FORMLESS,
+    L1_MALFORMED,
+    LATEST,
+    SAFE,
+    Client,
+    L1Block,
+    Told,
+)
 from node.l1.deployment import DEPLOYMENT_OTHER, Deployment, check_deployment
 from node.l1.facts import L1_INCONSISTENT, Change, Facts, Seen, fold
 from node.l1.surface import L1, L1Error
@@ -121,8 +130,7 @@ class Watcher:
     async def look(self) -> bool:
         """One look; whether anything is new. Raises `NodeError`; nothing is changed then."""
         if not self._is_checked:
-            await check_deployment(self._l1, self._deployment, self._genesis)
-            self._is_checked = True
+            await self._check_contract()
         head = await self.client.block(LATEST)
         final = await self.client.block(FINALIZED)
         safe = await self.client.block(SAFE)
@@ -141,6 +149,14 @@ class Watcher:
             await self._put(head, step, window)
             self.facts.safe = safe_number
         return is_new
+
+    async def _check_contract(self) -> None:
+        try:
+            await check_deployment(self._l1, self._deployment, self._genesis)
+        except FORMLESS as error:
+            text = f"the L1's answers about the contract are none ({error!r})"
+            raise NodeError(L1_MALFORMED, f"{text}; is the URL an execution client's?") from error
+        self._is_checked = True
 
     async def _put(self, head: L1Block, step: Seen | None, window: list[Seen]) -> None:
         """Fold, compare with the contract, store, show."""

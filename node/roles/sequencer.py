@@ -210,7 +210,6 @@ class Sequencer:
 
     async def _sequence(self) -> None:
         """Execute verified groups in order; seal when the interval is over."""
-        await self._origins.ready()
         if self._engine.is_open:  # the journal left it open
             self._seal_at = trio.current_time() + self._interval_s
         while True:
@@ -219,7 +218,7 @@ class Sequencer:
                 batch = await self._verified.receive()
             if batch is None:
                 if not self._engine.is_open:
-                    self._open()
+                    await self._open()
                 await self._seal()
                 continue
             slice_end = trio.current_time() + SLICE_MS / 1000
@@ -240,7 +239,7 @@ class Sequencer:
             return
         for is_last in (False, True):
             if not self._engine.is_open:
-                self._open(verified.group)
+                await self._open(verified.group)
             try:
                 executed = self._engine.execute(verified)
             except CoreFault as error:
@@ -268,8 +267,9 @@ class Sequencer:
         self._unsynced.append(Held(happened, executed, waiting))
         self._has_unsynced.set()
 
-    def _open(self, group: Group | None = None) -> None:
+    async def _open(self, group: Group | None = None) -> None:
         """Open the next block now; with room if the group lists a market."""
+        await self._origins.ready()
         head = self._chain.state.head
         time = min(max(self._machine.now_ms(), head.time + 1), head.time + AHEAD_MAX_MS)
         opening = Opening(

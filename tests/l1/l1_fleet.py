@@ -3,7 +3,9 @@
 What lives here: making them and moving money in. What must never live here: an expectation.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -26,12 +28,14 @@ DEADLINE_S = 3600
 ETHER = 10**18
 
 
-def bridged_genesis(validators: int, contract: bytes, **changes: Any) -> Genesis:
+def bridged_genesis(
+    validators: int, contract: bytes, parameters: Mapping[str, int], **changes: Any
+) -> Genesis:
     """The fleet's chain without deposits, on the L1 of chain id 1337."""
     whole = {
         "contract": "0x" + contract.hex(), "drift_max_ms": 3_600_000, "deposits": [], **changes,
     }  # fmt: skip
-    return parse(genesis_file(validators, 0, {}, **whole))
+    return parse(genesis_file(validators, 0, parameters, **whole))
 
 
 @dataclass
@@ -66,20 +70,33 @@ class L1Place:
         self.l1.automine = automine
         return answer
 
+    def held(self, asset: int) -> int:
+        """Atoms of it that the contract owes to L2."""
+        answer = self.wallets.call(self.genesis.contract, law.call("asset", asset))
+        return int.from_bytes(answer[64:96], "big")
+
     def finalize(self) -> None:
         """Mine until the present head is final."""
         self.l1.chain.finalize()
 
 
-def l1_place(validators: int = 1, wallets: int = 4, **changes: Any) -> L1Place:
-    """Inside `trio.run`: the L1's clock is the fleet's."""
+def l1_place(
+    validators: int = 1,
+    *,
+    epoch_blocks: int = 4,
+    wallets: int = 4,
+    parameters: Mapping[str, int] = MappingProxyType({}),
+    **changes: Any,
+) -> L1Place:
+    """Inside `trio.run`: the L1's clock is the fleet's. `changes`: members of the genesis file."""
     names = ("operator", "guardian", "governor")
     balances = {address(name): 10**6 * ETHER for name in names}
     balances |= {Wallet(number).owner: 10**6 * ETHER for number in range(wallets)}
     clock = lambda: START_MS // 1000 + int(trio.current_time())  # noqa: E731
-    l1 = EmbeddedL1(balances, clock=clock, epoch_blocks=4)
+    l1 = EmbeddedL1(balances, clock=clock, epoch_blocks=epoch_blocks)
     driver = Wallets(l1)
-    genesis = bridged_genesis(validators, contract_address(address("operator"), 0), **changes)
+    where = contract_address(address("operator"), 0)
+    genesis = bridged_genesis(validators, where, parameters, **changes)
     settings = settings_of(
         genesis, window_s=600, deadline_s=DEADLINE_S, freeze_after_s=10_000, delay_s=20_000,
         bond=10**18,
