@@ -39,6 +39,7 @@ NOT_VERIFIED: Final = 9201
 
 EVENT: Final = Struct("<8q")
 GRANTED: Final = bytes((layout.EVENT_GRANTED,))
+SIGNED_AS_TEXT: Final = (layout.KEY_OWNER, layout.KEY_GOVERNANCE)
 
 Pair: TypeAlias = tuple[bytes, bytes]
 Recover: TypeAlias = Callable[[Sequence[Pair]], list[bytes | None]]
@@ -49,13 +50,22 @@ class Context(NamedTuple):
     """What a digest depends on besides the group: fixed while one block is executed."""
 
     chain: Chain
+    head: bytes  # hash of the block before
     names: Names
     epochs: dict[tuple[int, int], int]  # (account, slot) looked up so far
+
+    @property
+    def wording(self) -> tuple[bytes, int, int]:
+        """Where this is the same, so are the words of every row.
+
+        On one head, what may differ is what an open block has listed; and that adds to the counts.
+        """
+        return self.head, self.names.assets, self.names.markets
 
 
 def context_of(state: State) -> Context:
     """The context of the next block. Take it before anything of that block is executed."""
-    return Context(state.chain, Names(state.memory.M), {})
+    return Context(state.chain, state.head_hash, Names(state.memory.M), {})
 
 
 def epoch_of(M: vec[i64], account: int, slot: int) -> int:
@@ -80,7 +90,7 @@ def group_digest(M: vec[i64], context: Context, group: Group) -> bytes:
         return session_digest(
             chain.genesis_hash, *at, epoch, group.nonce, group.expires, group.operations
         )
-    if group.key not in (layout.KEY_OWNER, layout.KEY_GOVERNANCE):
+    if group.key not in SIGNED_AS_TEXT:
         raise InvalidSignature(SIGNATURE, f"key kind {group.key} signs nothing")
     rows = group.operations
     shown = [
@@ -153,15 +163,27 @@ class VerifiedGroup:
     It is good for blocks whose context gives the group the same digest.
     """
 
-    __slots__ = ("digest", "group", "signature")
+    __slots__ = ("_digest", "_wording", "group", "signature")
 
-    def __init__(self, maker: object, group: Group, signature: bytes, signed: bytes) -> None:
+    def __init__(
+        self, maker: object, group: Group, signature: bytes, signed: bytes, context: Context
+    ) -> None:
         if maker is not _MAKER:
             text = "a group was marked as verified without verification; use verify_groups"
             raise CoreFault(NOT_VERIFIED, text)
         self.group: Final = group
         self.signature: Final = signature
-        self.digest: Final = signed
+        self._digest: Final = signed
+        self._wording: Final = context.wording
+
+    def is_good_in(self, M: vec[i64], context: Context) -> bool:
+        """Whether the context gives the group the digest that its signature was checked against.
+
+        An owner's digest is dear and depends on the wording alone; a session key's is cheap.
+        """
+        if self.group.key in SIGNED_AS_TEXT and self._wording == context.wording:
+            return True
+        return group_digest(M, context, self.group) == self._digest
 
 
 _MAKER: Final = object()
@@ -189,5 +211,5 @@ def verify_groups(
         signed, pairs, owners, recover(pairs), strict=True
     ):
         good = owner is not None and owner == address
-        verified.append(VerifiedGroup(_MAKER, group, signature, pair[0]) if good else None)
+        verified.append(VerifiedGroup(_MAKER, group, signature, pair[0], context) if good else None)
     return verified

@@ -62,6 +62,8 @@ STRING: Final = 0x80
 LIST: Final = 0xC0
 SHORT_MAX: Final = 55
 """Payload bytes whose length still fits into the first byte."""
+SHORT_STRINGS: Final = [bytes((STRING + length,)) for length in range(SHORT_MAX + 1)]
+"""The first bytes of short strings: most of what is encoded."""
 
 
 def encode(item: Encodable) -> bytes:
@@ -74,9 +76,10 @@ def encode(item: Encodable) -> bytes:
 
 def _encode(item: Encodable, depth: int) -> bytes:
     if isinstance(item, bytes):
-        if len(item) == 1 and item[0] < STRING:
-            return item
-        return _length_prefix(STRING, len(item)) + item
+        length = len(item)
+        if length > SHORT_MAX:
+            return _length_prefix(STRING, length) + item
+        return item if length == 1 and item[0] < STRING else SHORT_STRINGS[length] + item
     if isinstance(item, (list, tuple)):
         if depth == DEPTH_MAX:
             raise _too_deep()

@@ -18,7 +18,6 @@ from consensus.authority import (
     VerifiedGroup,
     context_of,
     grants_in,
-    group_digest,
 )
 from consensus.block import (
     BODY_SHAPE,
@@ -131,7 +130,7 @@ class Proposal:
             raise InvalidBlock(BODY_SHAPE, "the block has no rows left; seal it")
         if (group.account, group.key) in self._granted:
             raise InvalidBlock(SIGNATURE, "its key was granted in this block; take the next one")
-        if group_digest(memory.M, self._context, group) != verified.digest:
+        if not verified.is_good_in(memory.M, self._context):
             raise InvalidBlock(SIGNATURE, "the group was verified in another context; verify again")
         check_drift(self._state, self._header, [group])
         room = len(memory.M) - memory.M[layout.END]

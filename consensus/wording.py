@@ -58,16 +58,17 @@ class Names:
     asset or market has is shown with the number too: a name alone always means the first.
     """
 
-    __slots__ = ("_M", "_assets", "_first", "_markets")
+    __slots__ = ("_M", "_first", "_shown", "assets", "markets")
 
     def __init__(self, M: vec[i64]) -> None:
         self._M = M
-        self._assets = int(M[layout.ASSETS])
-        self._markets = int(M[layout.MARKETS])
+        self.assets: Final = int(M[layout.ASSETS])
+        self.markets: Final = int(M[layout.MARKETS])
         self._first: dict[tuple[int, int], int] = {}
+        self._shown: dict[int, str] = {}
 
     def asset(self, number: int) -> str:
-        if not 0 <= number < self._assets:
+        if not 0 <= number < self.assets:
             return f"asset {number}"
         word = self._symbol(number)
         text = word.to_bytes(7, "big").rstrip(b"\0")
@@ -79,10 +80,16 @@ class Names:
     def market(self, number: int) -> str:
         if number == layout.ALL_MARKETS:
             return "all markets"
-        if not 0 <= number < self._markets:
+        if not 0 <= number < self.markets:
             return f"market {number}"
+        shown = self._shown.get(number)
+        if shown is None:
+            shown = self._shown[number] = self._market(number)
+        return shown
+
+    def _market(self, number: int) -> str:
         if not self._first:
-            for earlier in range(self._markets):
+            for earlier in range(self.markets):
                 self._first.setdefault(self._pair(earlier), earlier)
         base, quote = pair = self._pair(number)
         repeated = "" if self._first[pair] == number else f" (market {number})"

@@ -18,7 +18,7 @@ from signed_chain import (
 
 from consensus import block as body
 from consensus import commands, layout, proposal, transition
-from consensus.authority import NOT_VERIFIED, VerifiedGroup, verify_groups
+from consensus.authority import NOT_VERIFIED, VerifiedGroup, context_of, verify_groups
 from consensus.commands import Group
 from consensus.exceptions import ConsensusError, CoreFault, InvalidBlock
 from consensus.execute import execute as real_execute
@@ -33,6 +33,8 @@ ROW: Final = commands.settings(1)
 SMALL_MARKET: Final = commands.operation(
     layout.OP_LIST_MARKET, 0 | 1 << 8 | 6 << 16 | 6 << 24 | 6 << 32, 1, 1, 0, 100, 9 << 20, 0
 )
+
+NEW_ASSET: Final = commands.operation(layout.OP_LIST_ASSET, 0x45 << 48, 2, 1)
 
 
 @pytest.fixture
@@ -98,10 +100,35 @@ def test_a_name_given_after_signing_asks_for_a_new_signature(chain: SignedChain)
     """What a wallet showed by number has a name now: the digest is another one."""
     withdrawal = commands.withdraw(2, 5, address("home"))
     (group,) = chain.verified([chain.group(A, [withdrawal], nonce=1)])
-    chain.step([chain.govern(commands.operation(layout.OP_LIST_ASSET, 0x45 << 48, 2, 1))])
+    chain.step([chain.govern(NEW_ASSET)])
     open_block = Proposal(chain.leader, chain.opening())
     assert refused(open_block, chain, group).number == transition.SIGNATURE
     open_block.add(*chain.verified([chain.group(A, [withdrawal], nonce=1)]))
+
+
+def test_a_name_given_in_this_block_counts_from_the_next_one(chain: SignedChain) -> None:
+    """Verified behind the listing, the group was signed over a name that followers do not have."""
+    (listing,) = chain.verified([chain.govern(NEW_ASSET)])
+    open_block = Proposal(chain.leader, chain.opening())
+    open_block.add(listing)
+    withdrawal = chain.group(A, [commands.withdraw(2, 5, address("home"))])
+    (group,) = chain.verified([withdrawal])
+    assert refused(open_block, chain, group).number == transition.SIGNATURE
+    block, _ = open_block.seal()
+    apply_block(chain.follower, block)
+    chain.step([withdrawal])
+
+
+def test_a_name_of_an_abandoned_block_is_no_name(chain: SignedChain) -> None:
+    """Another asset has that number now: there are as many names, and not the same ones."""
+    (listing,) = chain.verified([chain.govern(NEW_ASSET)])
+    open_block = Proposal(chain.leader, chain.opening())
+    open_block.add(listing)
+    (group,) = chain.verified([chain.group(A, [commands.withdraw(2, 5, address("home"))])])
+    open_block.abandon()
+    chain.step([chain.govern(commands.operation(layout.OP_LIST_ASSET, 0x46 << 48, 2, 1), nonce=9)])
+    open_block = Proposal(chain.leader, chain.opening())
+    assert refused(open_block, chain, group).number == transition.SIGNATURE
 
 
 def test_a_market_is_listed_only_in_a_block_that_was_opened_with_room(chain: SignedChain) -> None:
@@ -316,5 +343,5 @@ def test_a_verified_group_cannot_be_made_by_hand(chain: SignedChain) -> None:
     group, signature = chain.group(A, [ROW])
     for maker in (None, object(), True):
         with pytest.raises(CoreFault) as caught:
-            VerifiedGroup(maker, group, signature, bytes(32))
+            VerifiedGroup(maker, group, signature, bytes(32), context_of(chain.leader))
         assert caught.value.number == NOT_VERIFIED
