@@ -10,6 +10,7 @@ any of them does, or where a path, an address or a key came from (`node/config.p
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -23,7 +24,7 @@ from node import snapshots as taken
 from node.certifier import Certifier
 from node.chain import LiveChain
 from node.divergence import Examiner
-from node.engine import Engine, Sealed
+from node.engine import Engine
 from node.exceptions import NodeError
 from node.l1.bridge import Bridge, L1Link
 from node.l1.origin import NoL1, Origins
@@ -44,7 +45,6 @@ from storage.journal import Journal
 from storage.last_signed import LastSigned
 from storage.recovery import recover_chain
 from storage.snapshots import Snapshots
-from storage.states import Flush
 
 LEADER_NEEDS_KEY: Final = 7350
 ALONE: Final = 7351
@@ -157,9 +157,10 @@ class Node:
         self._publisher = Publisher(chain, journal, machine, signer, self._certifier, self.network)
         again = engine.repeat(journal.recovered, recover, chain.note)
         self._again = again
+        examine = partial(self._examiner.share, is_stored=False)  # before its block is signed
         sequencer = Sequencer(
-            chain, engine, journal, machine, self.tape, secret, recover, self._examined,
-            self._origins,
+            chain, engine, journal, machine, self.tape, secret, recover, examine,
+            self._publisher.publish, self._origins,
         )  # fmt: skip
         if engine.is_open:
             self.tape.put(Happened(engine.height, engine.time, engine.events))
@@ -168,11 +169,6 @@ class Node:
         if self.network is not None:
             self._tasks.append(Intake(sequencer, self.network).run)
         return sequencer
-
-    async def _examined(self, sealed: Sealed, flush: Flush | None) -> None:
-        """A share of the memory is looked at before its block is signed."""
-        await self._examiner.share(is_stored=False)
-        await self._publisher.publish(sealed, flush)
 
     def _follow(self) -> Submits:
         if self.network is None:

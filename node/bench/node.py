@@ -243,6 +243,8 @@ def _steady(load: Load, seen: Watch) -> dict[str, object]:
         "ack_p999_ms": ms(load.delays, 0.999),
         "ack_orders_per_s": rounded(load.per_s),
         "ack_sent_late_max_ms": rounded(load.late * 1e3),
+        "ack_leader_cpu_us": rounded(seen.cpu[0] * 1e6 / max(1, load.operations)),
+        "ack_follower_cpu_us": rounded(max(seen.cpu[1:]) * 1e6 / max(1, load.operations)),
         "loop_lag_p50_ms": ms(seen.calls, 0.5),
         "loop_lag_p99_ms": ms(seen.calls, 0.99),
         "follower_lag_blocks": max(seen.lags, default=0),

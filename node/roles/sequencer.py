@@ -50,10 +50,14 @@ BAD_SIGNATURE: Final = 7333
 
 INBOX_SUBMISSIONS_MAX: Final = 8192
 VERIFY_AT_ONCE_MAX: Final = 256
+VERIFY_AT_HAND_MAX: Final = 4
 VERIFIED_BATCHES_MAX: Final = 4
 UNCERTIFIED_BLOCKS_MAX: Final = 8
 HEARTBEAT_MS: Final = 2000
 """An idle chain has a block this often: its clock goes on and schedules fall due."""
+GATHER_MS: Final = 2
+"""From the begin of one sync to the next: what comes meanwhile shares one write and one signature.
+What comes after a pause is synced at once."""
 SLICE_MS: Final = 5
 SEALED_AT_BYTES: Final = TOPICS[BLOCKS].message_bytes_max - GROUP_BYTES_MAX - (8 << 10)
 """A block of this size is sealed before its time: with one group more, its header and its seal it
@@ -86,7 +90,8 @@ class Held(NamedTuple):
 class Sequencer:
     """Run `run` in a nursery; call `submit` from anywhere on the loop.
 
-    `publish` takes each sealed block, in order; it is awaited, so it may push back.
+    `examine` looks at the memory between two blocks and raises if it is damaged; `publish` takes
+    each sealed block, in order; it is awaited, so it may push back.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Sequencer:
         tape: Tape,
         promiser: bytes,
         recover: Recover,
+        examine: Callable[[], Awaitable[None]],
         publish: Callable[[Sealed, Flush | None], Awaitable[None]],
         origins: Origins,
     ) -> None:
@@ -108,6 +114,7 @@ class Sequencer:
         self._tape = tape
         self._promiser = promiser
         self._recover = recover
+        self._examine = examine
         self._publish = publish
         self._origins = origins
         self._interval_s = chain.genesis.block_interval_ms / 1000
@@ -206,6 +213,8 @@ class Sequencer:
     async def _verified_groups(self, batch: list[Submission]) -> list[VerifiedGroup | None]:
         state, recover = self._chain.state, self._recover
         pairs = [(one.group, one.signature) for one in batch]
+        if len(pairs) <= VERIFY_AT_HAND_MAX:
+            return verify_groups(state, pairs, recover)
         return await self._machine.compute(lambda: verify_groups(state, pairs, recover))
 
     async def _sequence(self) -> None:
@@ -287,22 +296,27 @@ class Sequencer:
             self._hold(events)
 
     async def _seal(self) -> None:
-        """Seal the open block, make its seal durable, hand it on."""
+        """Seal the open block, make its seal durable, hand it on. The next may open then."""
         self._seal_at = math.inf
         pause_s = self._interval_s if self._origins.has_more() else HEARTBEAT_MS / 1000
         self._heartbeat_at = trio.current_time() + pause_s
         async with self._chain.lock:
             sealed = await self._machine.compute(self._engine.seal)
             flush = self._chain.note(sealed.outcome)
-        await self._sync()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sync)
+            nursery.start_soon(self._examine)
         await self._publish(sealed, flush)
 
     async def _release(self) -> None:
-        """Sync whenever something waits, then let it out."""
+        """Sync when something waits, at most every 2 ms, then let it out."""
+        begun = -math.inf
         while True:
             while not (self._unsynced or self._to_tell):
                 self._has_unsynced = trio.Event()
                 await self._has_unsynced.wait()
+            await trio.sleep_until(begun + GATHER_MS / 1000)
+            begun = trio.current_time()
             await self._sync()
 
     async def _sync(self) -> None:
