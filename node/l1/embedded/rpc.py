@@ -237,12 +237,15 @@ class EmbeddedL1:
             transaction = vm.get_transaction_builder().decode(canonical)
             transaction.validate()
             nonce = vm.state.get_nonce(transaction.sender)
+            balance = vm.state.get_balance(transaction.sender)
         except (ValidationError, RLPException, ConsensusError, NodeError) as error:
             raise L1Error(REFUSED, f"invalid transaction: {error}") from error
         if transaction.chain_id != self.chain.chain_id:
             raise L1Error(REFUSED, f"invalid chain id {transaction.chain_id}")
         if self._find(transaction.hash) is not None:
             raise L1Error(REFUSED, "already known")
+        if balance < _cost(transaction):
+            raise L1Error(REFUSED, "insufficient funds for gas * price + value")
         self.chain.pool.add(transaction, sidecar, nonce)
         if self.automine:
             self.chain.mine()
@@ -405,6 +408,13 @@ def _price(transaction: Any, block: BlockAPI) -> int:
     base = block.header.base_fee_per_gas
     tip = min(transaction.max_priority_fee_per_gas, transaction.max_fee_per_gas - base)
     return int(base + tip)
+
+
+def _cost(transaction: Any) -> int:
+    """Wei that the sender must have, whatever the block asks."""
+    blobs = len(transaction.blob_versioned_hashes) if _kind(transaction) == BLOB else 0
+    blob_wei = blobs and blobs * GAS_PER_BLOB * transaction.max_fee_per_blob_gas
+    return int(transaction.gas * transaction.max_fee_per_gas + transaction.value + blob_wei)
 
 
 def _kind(transaction: Any) -> int:

@@ -1,0 +1,62 @@
+"""What is offered beats the market within the operator's caps, and beats what it replaces."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from l1_wallets import new_l1
+
+from node.l1.fees import BLOB_FEE_MIN, GWEI, TIP_MIN, Caps, Market, market_of, offer, replacement
+from node.l1.transactions import Fees
+
+PRICES = st.integers(0, 10**12)
+MARKETS = st.builds(Market, PRICES, PRICES, PRICES)
+CAPS = st.builds(Caps, st.integers(1, 10**13), st.integers(1, 10**13))
+
+
+@given(MARKETS, CAPS, st.booleans())
+def test_an_offer_covers_the_market_and_stays_below_the_caps(
+    market: Market, caps: Caps, has_blobs: bool
+) -> None:
+    fees = offer(market, caps, has_blobs)
+    is_dear = market.base_fee + market.tip > caps.fee
+    is_dear = is_dear or (has_blobs and market.blob_fee > caps.blob_fee)
+    assert (fees is None) == is_dear
+    if fees is not None:
+        assert market.base_fee + market.tip <= fees.max_fee <= caps.fee
+        assert fees.tip <= fees.max_fee
+        assert market.blob_fee * has_blobs <= fees.max_blob_fee <= caps.blob_fee * has_blobs
+
+
+@given(MARKETS, CAPS, st.integers(1, 10**12), st.integers(0, 10**12))
+def test_a_replacement_raises_every_fee_as_pools_ask(
+    market: Market, caps: Caps, fee: int, blob_fee: int
+) -> None:
+    before = Fees(fee // 2, fee, blob_fee)
+    fees = replacement(before, market, caps)
+    if fees is None:
+        return
+    percent = 200 if blob_fee else 110
+    for old, new in zip(
+        (before.tip, before.max_fee, before.max_blob_fee),
+        (fees.tip, fees.max_fee, fees.max_blob_fee),
+        strict=True,
+    ):
+        assert 100 * new >= percent * old
+    assert fees.max_fee <= caps.fee
+    assert fees.max_blob_fee <= caps.blob_fee
+
+
+async def test_the_market_is_what_the_l1_says_with_the_floor_of_eip_7918() -> None:
+    l1 = new_l1(sidecar_version=0)
+    l1.chain.tip_floor = 3 * GWEI
+    market = await market_of(l1)
+    assert market.tip == 3 * GWEI
+    assert market.blob_fee == max(1, market.base_fee // 16)
+    l1.chain.tip_floor, l1.chain.blob_fee_floor = 1, 50 * GWEI
+    assert (await market_of(l1)).blob_fee == 50 * GWEI
+    assert (await market_of(l1)).tip == TIP_MIN
+
+
+def test_a_blob_is_cheaper_than_calldata_from_two_hundred_bytes_on() -> None:
+    """At the floor of EIP-7918, where it cannot be cheaper; and there is a least blob fee."""
+    assert Market(16 * GWEI, 1, GWEI).breaks_even_bytes == 205
+    assert offer(Market(GWEI, 1, 1), Caps(), True) == Fees(1, 2 * GWEI + 1, BLOB_FEE_MIN)
