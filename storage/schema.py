@@ -25,8 +25,10 @@ L1_ITEM: Final = b"I"  # index -> RLP: L1 number, L1 time, queue hash, rows
 LEAF: Final = b"L"  # leaf number (4 bytes) -> 256 bytes; absent: zeros
 META: Final = b"M"  # name -> value, below
 COMMAND: Final = b"N"  # account (8), key (1), nonce (8), height -> first sequence
+OUTBOX: Final = b"O"  # sender (20), nonce (8) -> RLP: an intent and its attempts
 L1_BATCH: Final = b"P"  # number -> RLP: L1 numbers of commit and finalize, the summary
 SEQUENCE: Final = b"Q"  # last operation of a block that has any -> height
+OUTBOX_RAW: Final = b"R"  # sender, nonce -> the newest attempt's bytes, blobs included
 SEAL: Final = b"S"  # height -> the proposer's seal
 WITHDRAWAL: Final = b"W"  # index of a withdrawal -> height, its event; never pruned
 
