@@ -163,7 +163,7 @@ class VerifiedGroup:
     It is good for blocks whose context gives the group the same digest.
     """
 
-    __slots__ = ("_digest", "_wording", "group", "signature")
+    __slots__ = ("_digest", "_wording", "group", "rows", "signature")
 
     def __init__(
         self, maker: object, group: Group, signature: bytes, signed: bytes, context: Context
@@ -172,6 +172,7 @@ class VerifiedGroup:
             text = "a group was marked as verified without verification; use verify_groups"
             raise CoreFault(NOT_VERIFIED, text)
         self.group: Final = group
+        self.rows: Final = group.rows
         self.signature: Final = signature
         self._digest: Final = signed
         self._wording: Final = context.wording

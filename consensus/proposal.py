@@ -136,7 +136,7 @@ class Proposal:
         room = len(memory.M) - memory.M[layout.END]
         if listing_words(memory.M, [group]) > room:
             raise InvalidBlock(LISTING_ROOM, "open the block with room for the listed market")
-        rows = group.rows
+        rows = verified.rows
         try:
             events = run(memory, rows, PHASE_COMMANDS)
         except NotIncludable:

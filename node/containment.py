@@ -1,7 +1,7 @@
 """Whatever a piece of work raises, kept inside it.
 
-What lives here: one context manager. What must never live here: an opinion about the error; whoever
-contains it says what becomes of it.
+What lives here: two context managers. What must never live here: an opinion about the error;
+whoever contains it says what becomes of it.
 
 A client's input must not end the server, and no list of exceptions is long enough to promise that.
 Cancellation is no `Exception` and passes.
@@ -30,5 +30,28 @@ class Contained:
     ) -> bool:
         if isinstance(error, Exception):
             self._failed(error)
+            return True
+        return False
+
+
+class Attempt:
+    """`with attempt: ...`; afterwards `error` is the `Exception` that ended it, or None."""
+
+    __slots__ = ("error",)
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):
+            self.error = error
             return True
         return False

@@ -105,9 +105,9 @@ class Engine:
             self._make_again()
             raise
         self._added.append(verified)
-        self._size += len(group.rows) + SIGNATURE_BYTES
+        rows = verified.rows
+        self._size += len(rows) + SIGNATURE_BYTES
         sequence = proposal.sequence - group.size + 1
-        rows = group.rows
         running = self._journal.append(Command(sequence, signature, rows))
         record = Record(
             height=self.height,

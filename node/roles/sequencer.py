@@ -139,7 +139,7 @@ class Sequencer:
 
     def submit_then(self, submission: Submission, done: Callable[[Answer], None]) -> None:
         """The same without a task that waits: `done` is called once, now or later."""
-        refusal = self._refusal(submission.group)
+        refusal = self._refusal(submission)
         if refusal is not None:
             done(refusal)
             return
@@ -166,7 +166,7 @@ class Sequencer:
 
         return finish
 
-    def _refusal(self, group: Group) -> Answer | None:
+    def _refusal(self, submission: Submission) -> Answer | None:
         """Why the group need not be verified: cheap, and against the state as it is now."""
         if self._stopping:
             return Answer(STOPPING, "the leader is stopping; send it again in a minute")
@@ -175,7 +175,7 @@ class Sequencer:
             text = f"{ahead} blocks are not certified: too few validators follow; try later"
             return Answer(UNCERTIFIED, text)
         M, S = self._chain.state.memory.M, self._chain.state.memory.S
-        rows = group.rows
+        group, rows = submission.group, submission.rows
         fault = layout.GROUP_SHAPE
         if group_shape(rows, 0, len(rows)):
             for n, word in enumerate(group.signer):

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from consensus.exceptions import ConsensusError
-from node.containment import Contained
+from node.containment import Attempt
 from node.exceptions import NodeError
 from node.reads import Make
 from node.rpc.nesting import DEPTH_MAX, is_too_deep
@@ -165,10 +165,11 @@ class Dispatcher:
             return
         self.calls[request.method] = self.calls.get(request.method, 0) + 1
 
-        made: list[object] = []
-        with Contained(lambda error: made.append(self._failure(error))):
-            made.append(method(request.params, client))
-        result = made[0]
+        attempt, result = Attempt(), None
+        with attempt:
+            result = method(request.params, client)
+        if attempt.error is not None:
+            result = self._failure(attempt.error)
         if isinstance(result, Later):
             result.then(lambda make: reply(self._answer(ident, make)))
         else:
@@ -176,14 +177,12 @@ class Dispatcher:
 
     def _answer(self, ident: bytes, make: Make) -> bytes:
         """The answer's bytes. What `make` raises, and what cannot be JSON, is answered too."""
-        made: list[bytes] = []
-
-        def failed(error: Exception) -> None:
-            made.append(_result(ident, self._failure(error)))
-
-        with Contained(failed):
-            made.append(_result(ident, make()))
-        return made[-1]
+        attempt, answer = Attempt(), NOTHING
+        with attempt:
+            answer = _result(ident, make())
+        if attempt.error is not None:
+            answer = _result(ident, self._failure(attempt.error))
+        return answer
 
     def _failure(self, error: Exception) -> RpcError:
         """What a caller is told of an exception; ours are counted, and their text stays here."""

@@ -10,18 +10,20 @@ are ticks, quantities lots, money atoms. A market is its name or its number.
 
 from collections.abc import Callable, Mapping, Sequence
 from struct import error as StructError
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from consensus import commands
-from consensus.commands import Group
 from consensus.exceptions import ConsensusError
 from consensus.layout import ALL_MARKETS
 from node.exceptions import NodeError
 
 BAD_OPERATION: Final = 7370
+
+Parts = TypeVar("Parts")
+Packed = TypeVar("Packed")
 
 Whole: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[
     str, Meta(pattern=r"^-?[0-9]{1,19}$")
@@ -199,19 +201,15 @@ AnyOperation: TypeAlias = (
 
 def rows_of(operations: Sequence[AnyOperation], markets: Mapping[str, int]) -> bytes:
     """The rows of these operations, in order. Raises `NodeError` 7370."""
-    return b"".join([_row(operation.row, markets) for operation in operations])
+    return b"".join([fitting(operation.row, markets) for operation in operations])
 
 
-def _row(make: Callable[[Mapping[str, int]], bytes], markets: Mapping[str, int]) -> bytes:
+def fitting(pack: Callable[[Parts], Packed], parts: Parts) -> Packed:
+    """What `pack` makes of the parts. Raises `NodeError` 7370 if a number does not fit its word."""
     try:
-        return make(markets)
+        return pack(parts)
     except (StructError, ConsensusError, ValueError, OverflowError) as error:
         raise _bad(f"a number does not fit its field ({error})") from error
-
-
-def check_group(group: Group) -> None:
-    """Whether the numbers of its header fit their words. Raises `NodeError` 7370."""
-    _row(lambda _: group.rows, {})
 
 
 def whole(value: int | str) -> int:

@@ -23,7 +23,7 @@ from node.rpc.client import Client
 from node.rpc.dispatch import INVALID_PARAMS, Later, Method, RpcError
 from node.rpc.events import events_json
 from node.rpc.methods.directory import Directory, hex_bytes
-from node.rpc.operations import AnyOperation, Whole, check_group, rows_of, whole
+from node.rpc.operations import AnyOperation, Whole, fitting, rows_of, whole
 from node.rpc.params import by_name
 from node.submission import Answer, Submission, read_submission
 
@@ -111,8 +111,7 @@ class CommandMethods:
         if not 0 < group.size <= layout.GROUP_OPERATIONS_MAX:
             text = f"{group.size} operations: give 1 to {layout.GROUP_OPERATIONS_MAX}"
             raise RpcError(TOO_MANY, text)
-        check_group(group)
-        return Submission(group, signature)
+        return fitting(lambda parts: Submission(*parts), (group, signature))
 
     def _answered(self, submission: Submission, answer: Answer, events: bool) -> object:
         if answer.number:
