@@ -74,6 +74,7 @@ class Follower:
         self._catch_up = CatchUp(chain, machine, network, self._take)
         self._waiting: dict[int, dict[bytes, SealedBlock]] = {}
         self._news = trio.Event()
+        self._lags = False  # the next block waits for our L1
         self._moved_at = -math.inf  # when the head moved, or was asked for, last
         self.breaches: dict[bytes, Breach] = {}
         network.validate(BLOCKS, self._judge)
@@ -152,9 +153,10 @@ class Follower:
         """Apply what comes next; ask for it when it does not come by itself."""
         while True:
             self._announce()
+            self._lags = False
             if await self._take_waiting():
                 continue
-            if self._origins.behind():
+            if self._lags:
                 with trio.move_on_after(PATIENCE_S):
                     await self._origins.wait()
                 continue
@@ -162,11 +164,15 @@ class Follower:
             with trio.move_on_at(self._moved_at + PATIENCE_S) as patience:
                 await self._news.wait()
             if patience.cancelled_caught:
-                while await self._catch_up.once(max(self._waiting, default=0)):
-                    self._announce()
-                    if self._origins.behind():
-                        break
-                self._moved_at = trio.current_time()
+                await self._ask_for_more()
+
+    async def _ask_for_more(self) -> None:
+        """Blocks by range, until no peer has more or our L1 has to come first."""
+        while await self._catch_up.once(max(self._waiting, default=0)):
+            self._announce()
+            if self._lags:
+                break
+        self._moved_at = trio.current_time()
 
     def _announce(self) -> None:
         state = self._chain.state
@@ -190,6 +196,7 @@ class Follower:
             return False
         try:
             if not await self._origins.check(sealed.block):
+                self._lags = True
                 self._waiting.setdefault(subject.height, {})[subject.hash] = sealed
                 return False
             await self._chain.apply(sealed)

@@ -216,6 +216,21 @@ async def test_an_origin_that_is_not_final_here_is_waited_for_and_not_refused(
         await until(lambda: sealed.subject.hash in found.leader.votes)
 
 
+async def test_an_origin_that_never_comes_holds_up_nothing_but_its_own_block(
+    autojump_clock: object,
+) -> None:
+    async with scene() as found:
+        chain, liar = found.chain, BridgedChain(found.place)
+        liar.items = chain.items
+        never = Origin(1 << 40, bytes(32), START_MS // 1000)
+        await found.leader.publish(liar.sealed(liar.block((), never)))
+        await trio.sleep(5)
+        await found.accepted(chain.block(chain.items, chain.origin()))
+        chain.keep(chain.block())  # not gossiped: asked for
+        found.leader.announce(2)
+        await until(lambda: all(one.chain.state.head.height == 2 for one in found.followers))
+
+
 async def test_an_origin_goes_back_never(autojump_clock: object) -> None:
     async with scene() as found:
         chain = found.chain

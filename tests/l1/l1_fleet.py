@@ -4,27 +4,34 @@ What lives here: making them and moving money in. What must never live here: an 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import trio
-from l1_wallets import FEES, Wallets, address
+from l1_wallets import FEES, Wallets, address, secret_of, sidecar_of
 
+from consensus.block import HASH_ZERO, block_hash
 from consensus.chain import genesis_state
 from consensus.genesis import Genesis, parse
+from consensus.rollup.batch import Batch, batch_hash
+from consensus.streams import bytes_root
 from node.l1 import contract as law
 from node.l1.bridge import L1Link
+from node.l1.contract import Summary
 from node.l1.deployment import Deployment, contract_address, genesis_summary, settings_of
 from node.l1.embedded.rpc import EmbeddedL1
 from node.l1.transactions import Call, sign_call
 from node.simulation.genesis import genesis_file
 from node.simulation.machine import START_MS
 from node.simulation.wallets import Wallet
+from storage.blocks import Blocks
 
 USD, BTC = 0, 1
 SCALE = {USD: 10**10, BTC: 10**10}
+WINDOW_S = 600
 DEADLINE_S = 3600
+MEMBERS = dict(sorted((address(f"member {n}"), secret_of(f"member {n}")) for n in range(4)))
 ETHER = 10**18
 
 
@@ -46,6 +53,7 @@ class L1Place:
     wallets: Wallets
     genesis: Genesis
     deployment: Deployment
+    summaries: list[Summary]
 
     @property
     def link(self) -> L1Link:
@@ -69,6 +77,33 @@ class L1Place:
         answer: str = self.l1.answer("eth_sendRawTransaction", "0x" + signed.raw.hex())
         self.l1.automine = automine
         return answer
+
+    def commit(self, blocks: Blocks, last: int, **changes: Any) -> None:
+        """Post the blocks up to height `last` of a chain whose queue is empty."""
+        previous, data = self.summaries[-1], f"blocks to {last}".encode()
+        header = blocks.header(last)
+        batch = Batch(
+            1, len(self.summaries), previous.last_height + 1, last, previous.last_hash,
+            block_hash(header), previous.post_state_root, header.state_root, bytes(32),
+            sidecar_of(data).hashes, header.l1_number, header.l1_hash, 0, HASH_ZERO,
+            bytes_root("withdrawals", b""), header.validators_hash,
+        )  # fmt: skip
+        batch = replace(batch, **changes)
+        chain_id, members = self.deployment.chain_id, self.deployment.members
+        text = law.attestation(chain_id, self.genesis.contract, 1, 1, batch_hash(batch))
+        signed = law.signed_by(text, members, MEMBERS)
+        call = law.call("commit", law.batch_words(batch), previous, law.Place(), signed)
+        receipt = self.wallets.do(
+            "operator", self.genesis.contract, call, sidecar=sidecar_of(data)
+        )
+        (log,) = receipt["logs"]
+        self.summaries.append(Summary(*law.read_event("Committed", log)["summary"]))
+
+    def finalize_batch(self, number: int) -> None:
+        """The contract's part of it, once the window is over."""
+        self.l1.chain.advance(WINDOW_S)
+        call = law.call("finalize", number, self.summaries[number])
+        self.wallets.do("operator", self.genesis.contract, call)
 
     def held(self, asset: int) -> int:
         """Atoms of it that the contract owes to L2."""
@@ -98,10 +133,10 @@ def l1_place(
     where = contract_address(address("operator"), 0)
     genesis = bridged_genesis(validators, where, parameters, **changes)
     settings = settings_of(
-        genesis, window_s=600, deadline_s=DEADLINE_S, freeze_after_s=10_000, delay_s=20_000,
+        genesis, window_s=WINDOW_S, deadline_s=DEADLINE_S, freeze_after_s=10_000, delay_s=20_000,
         bond=10**18,
     )  # fmt: skip
-    members = tuple(sorted(address(f"member {n}") for n in range(4)))
+    members = tuple(MEMBERS)
     assets = tuple((bytes(20), scale) for scale in SCALE.values())
     summary = genesis_summary(genesis, genesis_state(genesis).head)
     data = law.deployment(
@@ -112,4 +147,5 @@ def l1_place(
         l1.chain.chain_id, genesis.contract, int(receipt["blockNumber"], 16), settings, members,
         address("guardian"), address("governor"), assets,
     )  # fmt: skip
-    return L1Place(l1, driver, genesis, made)
+    time = int(l1.answer("eth_getBlockByNumber", "latest")["timestamp"], 16)
+    return L1Place(l1, driver, genesis, made, [replace(summary, time=time)])
