@@ -165,6 +165,7 @@ class HttpConnection:
         """Serve in order; the loop gets its turn every 5 ms."""
         slice_end = trio.current_time() + SLICE_S
         for request in requests:
+            await self._outbox.room()
             self._serve(request)
             if request.closes:
                 self._is_ending = True

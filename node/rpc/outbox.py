@@ -9,7 +9,8 @@ throughput comes from. A client that has left more than a mebibyte unread when t
 is dropped: what waits is replaced by a last word, and a second later its scope ends, because its
 writer may be stuck in `send_all` and would never look at a flag. One answer may be larger than the
 limit; a client that asks for one and reads it gets all of it. Reading from a client stops while
-half of the limit waits, so that one who asks and never reads is held back before it is dropped.
+half of the limit waits, and what it has asked already waits with it, so that one who asks and never
+reads is held back; it costs half a mebibyte, and its connection when 30 s brought no progress.
 The limit is for what nobody asked for. The answers to a thousand pipelined commands come at once,
 when the disk has them: eight mebibytes may wait before their reader is slow.
 """

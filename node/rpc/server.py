@@ -172,7 +172,11 @@ class RpcServer:
         return drop
 
     async def _write(self, outbox: Outbox, stream: trio.abc.Stream, written: trio.Event) -> None:
-        await outbox.run()
+        try:
+            await outbox.run()
+        except trio.TooSlowError:
+            self.dropped += 1
+            raise
         if isinstance(stream, trio.SocketStream):
             await stream.send_eof()
         written.set()

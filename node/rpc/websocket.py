@@ -5,7 +5,8 @@ itself, which the library keeps, or JSON.
 
 Everything that one read brings is handled before anything is sent, and all answers that are ready
 go out in one write; most of the speed is that. Between two messages of a read the loop gets its
-turn every 5 ms, so that a client who sends many dear calls at once delays itself only. A message
+turn every 5 ms, so that a client who sends many dear calls at once delays itself only; and one who
+leaves their answers unread is answered no further (a read can bring a thousand calls). A message
 may have 256 KiB in all its frames (the library bounds one frame only) and must be UTF-8. A client
 that is silent for 40 s, pings included, is gone. Compression is off: it costs as much as an order,
 and would forbid sharing one frame among all subscribers of a feed.
@@ -92,6 +93,7 @@ class WebSocketConnection:
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 if event.opcode in DATA and not self._has_failed:
+                    await self._outbox.room()
                     self._hear(event)
                 if trio.current_time() > slice_end:
                     await trio.lowlevel.checkpoint()
