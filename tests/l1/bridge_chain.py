@@ -80,7 +80,8 @@ class Bridge:
     ) -> None:
         self.wallets = Wallets(l1 or new_l1(*OWNERS, "guardian", "governor", "stranger"))
         # The operator makes the token, mints for each owner, then makes the contract.
-        place = contract_address(address("operator"), 1 + len(OWNERS))
+        nonce = self.wallets.nonce("operator")
+        place = contract_address(address("operator"), nonce + 1 + len(OWNERS))
         self.chain = SignedChain(deposits=[], contract="0x" + place.hex())
         self.members = validators(count)
         times = {
@@ -102,7 +103,7 @@ class Bridge:
         self.made_in = int(self.wallets.last["blockNumber"], 16)
         self.deployed_gas = int(self.wallets.last["gasUsed"], 16)
         self.posted: list[Posted | None] = [None]
-        self.summaries = [replace(genesis, time=self.now())]
+        self.summaries = [replace(genesis, time=self.time_of(self.made_in))]
         self.items: list[Item] = []
         self.blocks_posted = 0
         self.withdrawn: dict[int, bytes] = {}
@@ -117,11 +118,17 @@ class Bridge:
         )  # fmt: skip
 
     def _made(self, data: bytes) -> bytes:
-        receipt = self.wallets.do("operator", b"", data, gas=16_000_000)
+        receipt = self.wallets.do("operator", b"", data, gas=9_000_000)
         return bytes.fromhex(receipt["contractAddress"][2:])
 
+    def time_of(self, number: int) -> int:
+        """Of an L1 block."""
+        block = self.wallets.l1.answer("eth_getBlockByNumber", hex(number), False)
+        return int(block["timestamp"], 16)
+
     def now(self) -> int:
-        return int(self.wallets.l1.answer("eth_getBlockByNumber", "latest")["timestamp"], 16)
+        head = self.wallets.l1.answer("eth_blockNumber")
+        return self.time_of(int(head, 16))
 
     def later(self, seconds: int) -> None:
         self.wallets.l1.chain.advance(seconds)

@@ -48,10 +48,11 @@ class Kept:
 
 
 class PostingBridge(Bridge):
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, l1: Any = None, **changes: Any) -> None:
         names = ("operator", *OWNERS, "guardian", "governor", "stranger")
         balances = {address(name): 10**6 * ETHER for name in names}
-        super().__init__(l1=EmbeddedL1(balances, clock=lambda: START, epoch_blocks=1), **changes)
+        embedded = EmbeddedL1(balances, clock=lambda: START, epoch_blocks=1)
+        super().__init__(l1=l1 or embedded, **changes)
         self.kept: Final = Kept()
         self.l1_places: list[int] = []  # L1 block of each queue item
         self._order: Final = AddressOrder()
@@ -87,7 +88,7 @@ class PostingBridge(Bridge):
         self._step(signed, messages)
 
     def _adopt(self) -> None:
-        block = self.l1.answer("eth_getBlockByNumber", "finalized")
+        block = self.l1.answer("eth_getBlockByNumber", "finalized", False)
         number, time = int(block["number"], 16), int(block["timestamp"], 16)
         self.chain.origin = (number, bytes.fromhex(block["hash"][2:]), time)
 

@@ -88,7 +88,9 @@ class Wallets:
         sidecar = more.get("sidecar")
         hashes = [hexed(one) for one in sidecar.hashes] if sidecar else []
         if to:
-            extra = {"value": hex(value), "blobVersionedHashes": hashes}
+            extra: dict[str, Any] = {"value": hex(value)}
+            if hashes:
+                extra["blobVersionedHashes"] = hashes
             self.call(to, data, name, **extra)
         receipt = self.receipt(self.send(name, to, data, value, **more))
         assert receipt is not None

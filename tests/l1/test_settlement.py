@@ -470,7 +470,7 @@ def test_settings_under_which_nobody_could_leave_are_not_deployed(
     data = law.deployment(
         settings, bridge.summaries[0], [address("a")], address("b"), address("c"), []
     )
-    receipt = bridge.wallets.receipt(bridge.wallets.send("operator", b"", data, gas=16_000_000))
+    receipt = bridge.wallets.receipt(bridge.wallets.send("operator", b"", data, gas=9_000_000))
     assert receipt is not None
     assert receipt["status"] == "0x0", text
 
@@ -483,6 +483,6 @@ def test_no_verifier_can_be_named_not_even_one_that_exists() -> None:
             replace(bridge.settings, mode=mode), bridge.summaries[0], [address("a")],
             address("b"), address("c"), [], verifier,
         )  # fmt: skip
-        receipt = bridge.wallets.receipt(bridge.wallets.send("operator", b"", data, gas=16_000_000))
+        receipt = bridge.wallets.receipt(bridge.wallets.send("operator", b"", data, gas=9_000_000))
         assert receipt is not None
         assert receipt["status"] == "0x0"
