@@ -24,6 +24,7 @@ BENCHES: Final = {
     "state": ("tree", "state root after a block, rebuild, size of proofs"),
     "node": ("node", "orders through a leader and two followers, everything on"),
     "da": ("blobs", "bytes per command, KZG of one blob to six, the event loop beside it"),
+    "l1": ("settlement", "gas of every call of the settlement contract"),
 }
 """Module of node/bench/ and summary, by name."""
 ADVERSARIAL: Final = "adversarial"

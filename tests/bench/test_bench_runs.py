@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from node.bench import adversarial, blobs, flows, matcher, node, tree
+from node.bench import adversarial, blobs, flows, matcher, node, settlement, tree
 from node.bench.figures import flattened, judge
 from node.cli import main
 from node.commands.bench import BENCHES, MESSAGES_MAX, ROUNDS_MAX
@@ -94,6 +94,21 @@ def test_a_tiny_run_of_blobs_prints_every_figure(
         assert isinstance(report[key], float) and report[key] > 0, key
     assert report["bytes_per_command_typical"] < report["bytes_per_command_adversarial"]
     assert set(blobs.BARS) <= set(DA_KEYS)
+
+
+@pytest.mark.slow
+def test_the_gas_of_every_call_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same calls as in tests/l1/test_settlement_gas.py, made by the node's own parts."""
+    monkeypatch.setattr(settlement, "COMMITTEES", ((4, 3),))
+    assert main(["bench", "l1", "--interpreted", "--json"]) == 0
+    gas = json.loads(capsys.readouterr().out)["gas"]
+    only = set(settlement.PROTOTYPE) - {f"commit_{m}" for m in ("5_of_7", "15_of_21", "43_of_64")}
+    assert only <= set(gas)
+    assert all(isinstance(number, int) and 21_000 < number < 6_000_000 for number in gas.values())
+    assert gas["withdraw_ether_later"] < gas["withdraw_ether_first"]
+    assert gas["commit_3_of_4"] < gas["commit_3_of_4_6_blobs"] < gas["commit_3_of_4"] + 5000
 
 
 @pytest.mark.slow
