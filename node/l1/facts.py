@@ -160,7 +160,7 @@ class Facts:
         """The blocks above `finalized`, and what they make of the final figures."""
         self.window, self._latest = window, latest
 
-    def note_final(self, now_ms: int) -> None:
-        """The store made a step."""
-        if self._store.tip.items > self._known[-1][0]:
-            self._known.append((self._store.tip.items, now_ms))
+    def note_final(self, items: int, now_ms: int) -> None:
+        """So many items are final. Before they are stored: a thread does that, and others look."""
+        if items > self._known[-1][0]:
+            self._known.append((items, now_ms))

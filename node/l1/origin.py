@@ -108,6 +108,7 @@ class Derived:
         self._deadline_s = deadline_s
         self._watch = watch
         self._order = AddressOrder()
+        self._order.follow(chain.state.memory.M)
         self._blocks: dict[int, Origin] = {}
 
     # The leader

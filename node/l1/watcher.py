@@ -51,7 +51,8 @@ RANGE_BLOCKS: Final = 1000
 """Blocks of one request for logs of final blocks; halved while the L1 refuses."""
 WINDOW_BLOCKS_MAX: Final = 16_384
 """Blocks above the finalized one: 55 hours of 12 s without finality."""
-ALARMING: Final = (L1_INCONSISTENT, L1_REWOUND, L1_UNFINAL)
+INCONSISTENT_S: Final = 60.0
+"""Servers behind one URL that are not in step give logs that do not fit, for a while."""
 log: Final = logging.getLogger(__name__)
 
 
@@ -123,20 +124,22 @@ class Watcher:
         if self.problem != error.text:
             log.warning("no news from the L1: %s", error)
         self.problem = error.text
-        if error.number in ALARMING and self._alarmed != error.number:
+        lasts = error.number == L1_INCONSISTENT and self.silent_s() > INCONSISTENT_S
+        is_grave = error.number in (L1_REWOUND, L1_UNFINAL) or lasts
+        if is_grave and self._alarmed != error.number:
             self._alarmed = error.number
             self._alarm(f"the L1 cannot be followed: {error}")
 
     async def look(self) -> bool:
         """One look; whether anything is new. Raises `NodeError`; nothing is changed then."""
-        if not self._is_checked:
-            await self._check_contract()
         head = await self.client.block(LATEST)
         final = await self.client.block(FINALIZED)
         safe = await self.client.block(SAFE)
         point = self.facts.finalized
         if head is None or (point is not None and head.number < point.number):
             return False  # the L1 is behind what it said before: it is catching up
+        if not self._is_checked:
+            await self._check_contract()
         base = point.number if point else self._deployment.block_number - 1
         step = None
         if final is not None and final.number > base:
@@ -168,10 +171,10 @@ class Watcher:
         await self._compare(head, latest)
         if step is not None:
             origin = step.block.origin
+            self.facts.note_final(final.tip.items, self._machine.now_ms())
             await self._machine.disk(
                 lambda: self._store.step(origin, final.tip, final.items, final.batches)
             )
-            self.facts.note_final(self._machine.now_ms())
         self._count_dropped(window, step.block.number if step else 0)
         self.facts.put_window(window, latest)
 

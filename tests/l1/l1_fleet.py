@@ -105,6 +105,11 @@ class L1Place:
         call = law.call("finalize", number, self.summaries[number])
         self.wallets.do("operator", self.genesis.contract, call)
 
+    def view(self, name: str) -> int:
+        """A figure of the contract."""
+        answer = self.wallets.call(self.genesis.contract, law.call(name))
+        return int.from_bytes(answer[:32], "big")
+
     def held(self, asset: int) -> int:
         """Atoms of it that the contract owes to L2."""
         answer = self.wallets.call(self.genesis.contract, law.call("asset", asset))

@@ -404,6 +404,8 @@ async def test_a_watcher_says_why_it_has_no_news_and_alarms_once(autojump_clock:
         nursery.start_soon(watcher.run)
         await trio.sleep(30)
         assert "left logs out" in watcher.problem and watcher.silent_s() >= 29
+        assert found.alarms == []
+        await trio.sleep(60)
         assert len(found.alarms) == 1
         found.l1.change = lambda method, params, answer: answer
         await watcher.changed()
@@ -442,6 +444,32 @@ def rich_deposits() -> list[Any]:
     from consensus.genesis import Deposit
 
     return [Deposit(bytes([1] * 20), USD, 5)]
+
+
+class Peeking(SimulatedMachine):
+    """Lets somebody look between a disk's work and whoever waits for it."""
+
+    peek: Callable[[], object] = staticmethod(lambda: None)
+
+    async def disk(self, work: Callable[[], Any]) -> Any:
+        result = work()
+        self.peek()
+        return result
+
+
+async def test_an_item_is_known_from_the_moment_it_is_stored() -> None:
+    found = scene()
+    found.bridge.deposit("owner 2", ETH, 100)
+    found.chain.finalize()
+    bridge, machine = found.bridge, Peeking()
+    store = L1Facts(MemoryDisk().database(), bridge.address)
+    watcher = Watcher(
+        found.l1, bridge.deployment, bridge.chain.genesis, store, machine, found.alarms.append
+    )
+    seen: list[int] = []
+    machine.peek = lambda: seen.append(watcher.facts.known_since(0))
+    await watcher.look()
+    assert len(seen) == 1
 
 
 async def test_known_since_counts_from_the_start_for_what_was_stored() -> None:
