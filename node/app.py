@@ -26,8 +26,10 @@ from node.chain import LiveChain
 from node.divergence import Examiner
 from node.engine import Engine
 from node.exceptions import NodeError
+from node.l1.archive import Archive
 from node.l1.bridge import Bridge, L1Link
 from node.l1.origin import NoL1, Origins
+from node.l1.settling import Settles, Settling
 from node.l1.stages import Stages
 from node.machine import Machine
 from node.reads import Reads
@@ -40,7 +42,7 @@ from node.signer import Sign, Signer
 from node.submission import Submits
 from node.tape import Happened, Tape
 from p2p.network import Head, Network
-from storage.disk import JOURNAL, SIGNED, SNAPSHOTS, Disk
+from storage.disk import BLOBS, JOURNAL, SIGNED, SNAPSHOTS, Disk
 from storage.journal import Journal
 from storage.last_signed import LastSigned
 from storage.recovery import recover_chain
@@ -70,7 +72,8 @@ Task = Callable[[], Awaitable[None]]
 
 
 class Node:
-    """One node on one chain. `network` None: the one node of its chain. `link`: its L1, if any.
+    """One node on one chain. `network` None: the one node of its chain. `link`: its L1, if any;
+    `settles`: its keys for batches, with one.
 
     Making it is recovery and may take long; it blocks. `leads` asks for the leader's role, which
     needs the key of validator 0.
@@ -88,6 +91,7 @@ class Node:
         retention: taken.Retention | None = None,
         recover: Recover = recover_many,
         link: L1Link | None = None,
+        settles: Settles | None = None,
     ) -> None:
         validators = ValidatorSet(genesis.validators)
         self.tape: Final = Tape()
@@ -112,6 +116,13 @@ class Node:
             self.bridge = Bridge(self.chain, link, database, machine)
             self._origins = self.bridge.origins
             self._tasks.append(self.bridge.run)
+        self.settling: Settling | None = None
+        if link is not None and self.bridge is not None and settles is not None:
+            keep = Archive(disk.files(BLOBS)).keep
+            self.settling = Settling(
+                self.chain, link, self.bridge, database, machine, network, settles, keep
+            )
+            self._tasks.append(self.settling.run)
         self.stages: Final = self.bridge.stages if self.bridge else Stages(self.chain, None)
         self._sequencer: Sequencer | None = None
         self._engine: Engine | None = None
@@ -161,6 +172,7 @@ class Node:
         sequencer = Sequencer(
             chain, engine, journal, machine, self.tape, secret, recover, examine,
             self._publisher.publish, self._origins,
+            self.settling.is_full if self.settling else _never,
         )  # fmt: skip
         if engine.is_open:
             self.tape.put(Happened(engine.height, engine.time, engine.events))
@@ -206,6 +218,11 @@ class Node:
         if self._sequencer is not None:
             await self._sequencer.stop()
             await self._publisher.drained()
+
+
+def _never() -> bool:
+    """A chain that does not commit has no backlog."""
+    return False
 
 
 def _at_once(done: Callable[[], None]) -> None:

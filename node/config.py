@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from node.exceptions import NodeError
+from node.l1.backlog import COMMITTER_SETTING, Batching
+from node.l1.fees import GWEI, Caps
 from node.snapshots import EVERY_BLOCKS, KEPT, Retention
 from node.telemetry.logs import FORMATS, TEXT
 
@@ -50,6 +52,10 @@ class Config:
     log_format: str = TEXT
     l1: str | None = None  # URL of an execution client
     deployment: Path | None = None
+    attester_key: Path | None = None
+    committer_key: Path | None = None
+    batching: Batching = field(default_factory=Batching)
+    caps: Caps = field(default_factory=Caps)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deployment", type=Path, metavar="FILE", help="the settlement contract, with --l1"
     )
+    _add_settling(parser)
     parser.add_argument(
         "--snapshot-every",
         type=int,
@@ -95,12 +102,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_settling(parser: argparse.ArgumentParser) -> None:
+    """A member of the committee attests batches; a leader posts them."""
+    parser.add_argument("--attester-key", type=Path, metavar="FILE", help="signs batches for L1")
+    parser.add_argument("--committer-key", type=Path, metavar="FILE", help="pays for them on L1")
+    for option, default, what in (
+        ("batch-blobs", Batching.blobs_max, "blobs of a batch, at most"),
+        ("batch-deadline", Batching.deadline_s, "seconds that a block waits for a batch, at most"),
+        ("backlog-blobs", Batching.backlog_blobs, "blobs' worth of blocks that may wait for L1"),
+        ("fee-cap", Caps().fee // GWEI, "gwei for a gas, the most that is offered"),
+        ("blob-fee-cap", Caps().blob_fee // GWEI, "gwei for a blob gas, the most that is offered"),
+    ):
+        parser.add_argument(
+            f"--{option}", type=int, default=default, metavar="N", help=f"{what} ({default})"
+        )
+
+
 def config_of(arguments: argparse.Namespace) -> Config:
-    """The configuration of a command line. Raises `NodeError` 7363, 7364, 7365, 7750."""
+    """The configuration of a command line. Raises `NodeError` 7363 .. 7365, 7750, 7771."""
     if (arguments.tls_certificate is None) != (arguments.tls_key is None):
         raise NodeError(HALF_TLS, "--tls-certificate and --tls-key go together: give both")
     if (arguments.l1 is None) != (arguments.deployment is None):
         raise NodeError(HALF_L1, "--l1 and --deployment go together: give both")
+    check_settling(arguments)
     return Config(
         role=arguments.role,
         genesis=arguments.genesis,
@@ -119,7 +143,26 @@ def config_of(arguments: argparse.Namespace) -> Config:
         log_format=arguments.log_format,
         l1=arguments.l1,
         deployment=arguments.deployment,
+        attester_key=arguments.attester_key,
+        committer_key=arguments.committer_key,
+        batching=Batching(
+            arguments.batch_blobs, arguments.batch_deadline, arguments.backlog_blobs
+        ),
+        caps=Caps(GWEI * arguments.fee_cap, GWEI * arguments.blob_fee_cap),
     )
+
+
+def check_settling(arguments: argparse.Namespace) -> None:
+    """Raises `NodeError` 7771."""
+    attester, committer = arguments.attester_key, arguments.committer_key
+    if attester is not None and arguments.l1 is None:
+        text = "--attester-key signs what L1 will believe: give --l1 and --deployment too"
+        raise NodeError(COMMITTER_SETTING, text)
+    if committer is not None and (attester is None or arguments.role != LEADER):
+        text = "--committer-key is for a leader that is a member of the committee"
+        raise NodeError(COMMITTER_SETTING, f"{text}: give --role leader and --attester-key too")
+    if arguments.fee_cap < 1 or arguments.blob_fee_cap < 1:
+        raise NodeError(COMMITTER_SETTING, "fee caps are at least 1 gwei")
 
 
 def read_retention(arguments: argparse.Namespace) -> Retention:

@@ -1,11 +1,13 @@
 """Secrets of a node in files that only its user can read.
 
-What lives here: the two files that are neither a wallet's nor the network's: a validator's BLS
+What lives here: the files that are neither a wallet's nor the network's: a validator's BLS
 secret and the secret that signs promises. What must never live here: what is signed with them.
 
     validator.json   {"kind": "rialto-validator", "version": 1, "secret": hex 32,
                       "key": hex 48, "proof": hex 96}       key and proof go into the genesis file
     promiser.key     hex 32, made at the leader's first start; the validator appoints its address
+    L1 keys          hex 32: an attester's, whose address is in the contract's committee, and a
+                     committer's, whose account pays for batches
 
 They are not encrypted: a validator must be able to restart alone. Whoever wants more keeps the
 validator's secret in a remote signer (`--remote-signer`) and the file without it.
@@ -87,6 +89,18 @@ def read_or_make_promiser(path: Path) -> bytes:
         secret = new_promiser()
         write_secret(path, secret.hex() + "\n")
         return secret
+    return read_l1_key(path)
+
+
+def make_l1_key(path: Path) -> bytes:
+    """A new secp256k1 secret in a new file: an attester's or a committer's. `NodeError` 7362."""
+    secret = new_promiser()
+    write_secret(path, secret.hex() + "\n")
+    return secret
+
+
+def read_l1_key(path: Path) -> bytes:
+    """The secp256k1 secret in the file. Raises `NodeError` 7360, 7361."""
     try:
         secret = bytes.fromhex(read_secret(path))
     except ValueError as error:

@@ -24,10 +24,12 @@ from node.exceptions import NodeError
 from node.feeds.feeds import Feeds
 from node.fitness import require_validator_fitness
 from node.interpreter import settle
-from node.key_files import read_or_make_promiser, read_validator
+from node.key_files import read_l1_key, read_or_make_promiser, read_validator
 from node.l1.bridge import L1Link
 from node.l1.deployment import read_deployment
 from node.l1.http import HttpL1
+from node.l1.kzg_process import PRECOMPUTE, KzgProcess
+from node.l1.settling import Settles
 from node.machine import Machine, RealMachine
 from node.remote_signer import RemoteSigner
 from node.rpc.dispatch import Dispatcher, Method
@@ -76,6 +78,7 @@ async def serve(config: Config, ready: Callable[[Running], None]) -> None:
     machine = RealMachine()
     keys = read_keys(config, machine)
     link = read_link(config, genesis)
+    settles = read_settles(config)
     config.data_dir.mkdir(parents=True, exist_ok=True)
     if keys.validator is not None:
         require_validator_fitness(config.data_dir)
@@ -91,7 +94,9 @@ async def serve(config: Config, ready: Callable[[Running], None]) -> None:
             height = await start_from_peers(genesis, disk, network, machine)
             if height is not None:
                 log.info("starting from a certified snapshot of height %d", height)
-        async with running(genesis, disk, network, machine, keys, config, link) as started:
+        async with running(
+            genesis, disk, network, machine, keys, config, link, settles
+        ) as started:
             settle()
             ready(started)
             await end_asked(started.asked_to_end)
@@ -107,6 +112,7 @@ async def running(
     keys: Keys,
     config: Config,
     link: L1Link | None = None,
+    settles: Settles | None = None,
 ) -> AsyncIterator[Running]:
     """A node with its feeds and servers; leaving stops it in order."""
     node = Node(
@@ -118,6 +124,7 @@ async def running(
         leads=config.role == LEADER,
         retention=config.retention,
         link=link,
+        settles=settles,
     )
     feeds = Feeds(node.chain.state, node.tape, machine.now_ms())
     telemetry = Telemetry(node, machine)
@@ -209,6 +216,21 @@ def read_link(config: Config, genesis: Genesis) -> L1Link | None:
         text = "the genesis file names no contract, so this chain has no L1"
         raise NodeError(L1_NEEDED, f"{text}: leave out --l1 and --deployment")
     return L1Link(HttpL1(config.l1), read_deployment(config.deployment))
+
+
+def read_settles(config: Config) -> Settles | None:
+    """The keys for batches that the configuration names. Errors of `key_files`."""
+    if config.attester_key is None:
+        return None
+    committer = read_l1_key(config.committer_key) if config.committer_key else None
+    precompute = PRECOMPUTE if committer else 0
+    return Settles(
+        read_l1_key(config.attester_key),
+        committer,
+        config.batching,
+        config.caps,
+        lambda: KzgProcess(precompute),
+    )
 
 
 def admin_server(

@@ -7,6 +7,7 @@ here: what is in them.
     <data dir>/journal      what the leader promised and has not yet in the database
     <data dir>/signed       last_signed
     <data dir>/snapshots    snapshots and their manifests
+    <data dir>/blobs        blobs that were posted to L1
 """
 
 from pathlib import Path
@@ -23,6 +24,8 @@ DATABASE: Final = "database"
 JOURNAL: Final = "journal"
 SIGNED: Final = "signed"
 SNAPSHOTS: Final = "snapshots"
+BLOBS: Final = "blobs"
+FILES: Final = (JOURNAL, SIGNED, SNAPSHOTS, BLOBS)
 
 
 class Disk(Protocol):
@@ -31,7 +34,7 @@ class Disk(Protocol):
     def database(self) -> Database: ...
 
     def files(self, name: str) -> Files:
-        """One of JOURNAL, SIGNED, SNAPSHOTS."""
+        """One of `FILES`."""
 
     def close(self) -> None:
         """Let go of every part that was opened; nothing written is lost."""
@@ -67,7 +70,7 @@ class MemoryDisk:
     def __init__(self) -> None:
         self.faults = Faults()
         self._database = MemoryDatabase(self.faults)
-        self._files = {name: MemoryFiles(self.faults) for name in (JOURNAL, SIGNED, SNAPSHOTS)}
+        self._files = {name: MemoryFiles(self.faults) for name in FILES}
         self._used: set[str] = set()
 
     def use(self, faults: Faults) -> None:

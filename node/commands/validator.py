@@ -1,7 +1,8 @@
-"""`rialto validator new|show|public|serve`: a validator's key, and a signer that holds it.
+"""`rialto validator new|show|public|l1-key|serve`: a validator's keys, and a signer for one.
 
 `public` writes the key file that a node with a remote signer needs: without the secret. `serve`
-signs for such a node, and keeps its own record of what it signed.
+signs for such a node, and keeps its own record of what it signed. `l1-key` makes a key of the other
+kind: an attester's, whose address goes into the contract's committee, or a committer's.
 """
 
 import argparse
@@ -11,9 +12,16 @@ from pathlib import Path
 import trio
 
 from consensus.genesis import parse
+from consensus.signatures import address_of, public_key_of
 from node.commands import add_json_argument, print_report
 from node.config import read_address
-from node.key_files import ValidatorFile, make_validator, read_validator, write_validator
+from node.key_files import (
+    ValidatorFile,
+    make_l1_key,
+    make_validator,
+    read_validator,
+    write_validator,
+)
 from node.process import end_asked
 from node.rpc.dispatch import Dispatcher
 from node.rpc.server import RpcServer
@@ -27,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("new", "make a key"),
         ("show", "print what goes into a genesis"),
         ("public", "write a copy without the secret"),
+        ("l1-key", "make an L1 key, an attester's or a committer's, and print its address"),
         ("serve", "sign for a node with --remote-signer"),
     ):
         one = actions.add_parser(action, help=summary, description=summary)
@@ -41,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.action == "l1-key":
+        address = address_of(public_key_of(make_l1_key(arguments.file)))
+        print_report({"address": "0x" + address.hex()}, as_json=arguments.json)
+        return 0
     made = make_validator if arguments.action == "new" else read_validator
     found = made(arguments.file)
     if arguments.action == "serve":

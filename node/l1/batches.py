@@ -102,7 +102,7 @@ def _body(block: Block, is_posted: bool) -> BlockBody:
 
 
 def draft(number: int, taken: Range, settlement: str) -> Draft:
-    """Batch `number` of these blocks. Takes the thread for a while: 5 us a command.
+    """Batch `number` of these blocks. Takes the thread for a while: 6 us a command.
 
     Raises `InvalidPayload` 8007 .. 8019, 8101 for more than a batch holds.
     """

@@ -45,6 +45,7 @@ from node.l1.surface import L1
 from node.l1.transactions import Call, Fees, Sidecar
 from node.l1.watcher import Watcher
 from node.machine import Machine
+from storage.l1_facts import PostedBatch
 from storage.outbox import COMMIT, FINALIZE, Intent
 
 FOREIGN_COMMITMENT: Final = 7767
@@ -93,6 +94,8 @@ class Committer:
         self._sent_in: dict[bytes, int] = {}
         self._underpriced: set[bytes] = set()
         self._was_commit = False
+        self._tried_in = -1
+        self._is_poor = False
         self.lane: Final = lane
         self.backlog: Final = backlog
         self.phase = "starting"
@@ -103,6 +106,7 @@ class Committer:
 
     async def run(self) -> None:
         """Until something happens that only a person can judge; then the alarm stands."""
+        await self._weigh(self._facts.batch(self._facts.latest.committed))
         while not self.halted:
             try:
                 await self.step()
@@ -137,7 +141,7 @@ class Committer:
             return self._halt(CONTRACT_FROZEN, "the contract is frozen: it takes no batch again")
         if not await self._is_ours(head):
             return None
-        await self._weigh(head)
+        await self._weigh(self._facts.batch(head.committed))
         sights = await self._settled(await self.lane.look())
         if any(sight.block > at.number for sight in sights):
             self._watcher.hurry()
@@ -213,12 +217,9 @@ class Committer:
         intent = sight.intent
         return intent.kind == COMMIT and sight.is_ok and intent.number > head.committed
 
-    async def _weigh(self, head: ContractHead) -> None:
+    async def _weigh(self, posted: PostedBatch | None) -> None:
         """Blocks since the contract's head, weighed; after a restart they come from the disk."""
-        summary = head.summary(head.committed)
-        if summary is None:
-            return
-        self.backlog.move(summary.last_height)
+        self.backlog.move(posted.last_height if posted else 0)
         while self.backlog.next <= self._chain.blocks.head().height:
             await self._machine.disk(self._weigh_some)
 
@@ -244,7 +245,8 @@ class Committer:
         if newest.call_hash != keccak256(call.data) or newest.hash in self._underpriced:
             await self._replace(intent, call)
         elif not await self.lane.is_known(newest):
-            await self._send(intent, "resent")
+            if self._sent_in.get(newest.hash) != self._at:  # once for each L1 block
+                await self._send(intent, "resent")
         elif self._is_stuck(intent):
             await self._replace(intent, call)
         else:
@@ -306,6 +308,9 @@ class Committer:
 
     async def _commit(self, head: ContractHead, cut: Cut, pending: Intent | None) -> None:
         number = head.committed + 1
+        if self._tried_in == self._at:
+            return  # seconds of work, for us and for every validator: once for each L1 block
+        self._tried_in = self._at
         self._wait(f"preparing batch {number}, blocks {self.backlog.posted + 1} to {cut.last}")
         made = await self._preparation.prepare(number, cut)
         signed = made.signatures
@@ -359,10 +364,11 @@ class Committer:
         self._sent_in = {newest.hash: self._at}
         self._underpriced = {newest.hash} if sent is Sent.UNDERPRICED else set()
         self._wait(f"{name_of(intent)}: {how}, {sent.value}")
-        if sent is Sent.POOR:
+        if sent is Sent.POOR and not self._is_poor:
             text = f"E{LANE_POOR}: 0x{self.lane.address.hex()} cannot pay for {name_of(intent)}"
             self._chain.alarm(f"{text}: send it ether")
-        elif sent is Sent.REFUSED:
+        self._is_poor = sent is Sent.POOR
+        if sent is Sent.REFUSED:
             self._wait(f"the L1 refused {name_of(intent)}: {self.lane.refusal}")
 
 

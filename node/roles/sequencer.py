@@ -35,6 +35,7 @@ from consensus.proposal import Opening
 from consensus.transition import AHEAD_MAX_MS, DRIFT, FAULTS
 from node.chain import LiveChain
 from node.engine import Engine, Executed, Sealed
+from node.l1.backlog import BACKLOG_FULL, only_leaves
 from node.l1.origin import Origins
 from node.machine import Machine
 from node.submission import GROUP_BYTES_MAX, Answer, Submission, answer_of
@@ -106,6 +107,7 @@ class Sequencer:
         examine: Callable[[], Awaitable[None]],
         publish: Callable[[Sealed, Flush | None], Awaitable[None]],
         origins: Origins,
+        is_full: Callable[[], bool],
     ) -> None:
         self._chain = chain
         self._engine = engine
@@ -117,6 +119,7 @@ class Sequencer:
         self._examine = examine
         self._publish = publish
         self._origins = origins
+        self._is_full = is_full
         self._interval_s = chain.genesis.block_interval_ms / 1000
         self._to_verify, self._inbox = trio.open_memory_channel[Waiting](INBOX_SUBMISSIONS_MAX)
         self._to_execute, self._verified = trio.open_memory_channel[
@@ -174,6 +177,9 @@ class Sequencer:
         if ahead > UNCERTIFIED_BLOCKS_MAX and len(self._chain.validators) > 1:
             text = f"{ahead} blocks are not certified: too few validators follow; try later"
             return Answer(UNCERTIFIED, text)
+        if self._is_full() and not only_leaves(submission.group):
+            text = "too much waits for L1: cancels and withdrawals only, until batches get through"
+            return Answer(BACKLOG_FULL, text)
         M, S = self._chain.state.memory.M, self._chain.state.memory.S
         group, rows = submission.group, submission.rows
         fault = layout.GROUP_SHAPE

@@ -21,6 +21,7 @@ from consensus.finality import bls
 from consensus.genesis import Genesis
 from node.app import Keys, Node, ValidatorKey
 from node.l1.bridge import L1Link
+from node.l1.settling import Settles
 from node.signer import signs_with
 from node.simulation.machine import SimulatedMachine
 from node.simulation.wallets import secret
@@ -49,8 +50,8 @@ class Life:
 class Fleet:
     """A leader, number 0, and followers on one memory network; all of them are validators.
 
-    `links` gives a node's L1, by number. `ready(number, node)` is called before a node runs, so
-    that its tape can be read from the start.
+    `links` gives a node's L1, by number, `settles` its keys for batches. `ready(number, node)` is
+    called before a node runs, so that its tape can be read from the start.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Fleet:
         faults: Faults | None = None,
         ready: Callable[[int, Node], None] = lambda number, node: None,
         links: Callable[[int], L1Link | None] = lambda number: None,
+        settles: Callable[[int], Settles | None] = lambda number: None,
     ) -> None:
         self.genesis: Final = genesis
         self.seed: Final = seed
@@ -69,6 +71,7 @@ class Fleet:
         self.started = 0
         self._ready = ready
         self._links = links
+        self._settles = settles
         self._skews: dict[int, int] = {}
 
     @property
@@ -154,6 +157,7 @@ class Fleet:
                 node = Node(
                     self.genesis, disk, network, machine, keys,
                     leads=number == LEADER, link=self._links(number),
+                    settles=self._settles(number),
                 )  # fmt: skip
             except Crashed:
                 self._crashed(number)

@@ -55,6 +55,7 @@ class NodeCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._chain()
         yield from self._l1()
+        yield from self._settling()
         yield from self._network()
         yield from self._rpc()
 
@@ -113,6 +114,34 @@ class NodeCollector(Collector):
         yield CounterMetricFamily(
             "rialto_l1_dropped_blocks", "By them, since the start", watcher.dropped_blocks
         )
+
+    def _settling(self) -> Iterator[Metric]:
+        settling = self._node.settling
+        if settling is None:
+            return
+        if settling.attester is not None:
+            signed = settling.attester.signed
+            yield CounterMetricFamily("rialto_batches_attested", "Since the start", signed)
+        committer = settling.committer
+        if committer is None:
+            return
+        backlog, market = committer.backlog, committer.market
+        for name, text, value in (
+            ("backlog_blocks", "Sealed, not in the contract", backlog.next - 1 - backlog.posted),
+            ("backlog_bytes", "Estimate of their payload", backlog.bytes),
+            ("backlog_is_over", "1: cancels and withdrawals only", backlog.is_over),
+            ("committer_halted", "1: a person is needed", bool(committer.halted)),
+            ("outbox_intents", "Of transactions not in final blocks", len(committer.lane.intents)),
+            ("l1_base_fee_wei", "When last offered for", market and market.base_fee),
+            ("l1_blob_fee_wei", "When last offered for", market and market.blob_fee),
+            ("l1_blob_breaks_even_bytes", "From which on calldata is dearer",
+             market and market.breaks_even_bytes),
+        ):  # fmt: skip
+            yield GaugeMetricFamily(f"rialto_{name}", text, value or 0)
+        counts = CounterMetricFamily("rialto_committer_transactions", "By what", labels=["what"])
+        for what, count in committer.counts.items():
+            counts.add_metric([what], count)
+        yield counts
 
     def _age_s(self) -> float:
         return (self._machine.now_ms() - self._node.chain.state.head.time) / 1000

@@ -14,6 +14,7 @@ from consensus.finality.promises import encode_appointment
 from consensus.state import statements
 from consensus.state.proof import Proof
 from node.app import Node
+from node.l1.committer import KINDS
 from node.rpc.client import Client
 from node.rpc.dispatch import INVALID_PARAMS, Method, RpcError
 from node.rpc.events import EVENT, events_json
@@ -113,6 +114,32 @@ class ChainMethods:
             "frozen": latest.frozen,
             "heights": self._node.stages.heights._asdict(),
             "problem": bridge.watcher.problem,
+            "committer": self._committer_json(),
+        }
+
+    def _committer_json(self) -> object:
+        """What a committing leader does now; null elsewhere. `backlog_bytes` is an estimate."""
+        settling = self._node.settling
+        committer = settling.committer if settling else None
+        if committer is None:
+            return None
+        backlog = committer.backlog
+        return {
+            "address": "0x" + committer.lane.address.hex(),
+            "phase": committer.phase,
+            "halted": committer.halted or None,
+            "backlog_blocks": backlog.next - 1 - backlog.posted,
+            "backlog_bytes": backlog.bytes,
+            "only_leaving": backlog.is_over,
+            "pending": [
+                {
+                    "kind": KINDS[one.kind],
+                    "batch": one.number,
+                    "nonce": one.nonce,
+                    "transactions": ["0x" + attempt.hash.hex() for attempt in one.attempts],
+                }
+                for one in committer.lane.intents
+            ],
         }
 
     def validators(self, params: Raw, client: Client) -> object:

@@ -1,0 +1,125 @@
+"""A node's part in settling, put together: every validator attests, the leader commits.
+
+What lives here: which part gets what, and the tasks. What must never live here: what any of them
+does.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import trio
+
+from consensus.da.kzg import Extended
+from node.chain import LiveChain
+from node.exceptions import NodeError
+from node.l1.attesting import Attester, Collector, Committee
+from node.l1.backlog import Backlog, Batching
+from node.l1.bridge import Bridge, L1Link
+from node.l1.committees import Committees
+from node.l1.committer import Committer
+from node.l1.fees import Caps
+from node.l1.kzg_process import KzgProcess
+from node.l1.lane import Lane
+from node.l1.preparing import Keep, Preparation
+from node.machine import Machine
+from node.tape import BlockKept, Entry
+from p2p.network import Network
+from storage.database import Database
+from storage.outbox import Outbox
+
+log: Final = logging.getLogger(__name__)
+
+
+class Kzg(Protocol):
+    """`KzgProcess`; a simulation computes where it stands."""
+
+    async def commit(self, blobs: Sequence[bytes]) -> tuple[bytes, ...]: ...
+
+    async def prove(self, blobs: Sequence[bytes]) -> tuple[tuple[bytes, bytes], ...]: ...
+
+    async def extend(self, blobs: Sequence[bytes]) -> tuple[Extended, ...]: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Settles:
+    """`attester`: the secret of a member of the committee. `committer`: of the L1 account that pays
+    for batches, on a leader. `kzg` is made when the node starts."""
+
+    attester: bytes
+    committer: bytes | None = None
+    batching: Batching = field(default_factory=Batching)
+    caps: Caps = field(default_factory=Caps)
+    kzg: Callable[[], Kzg] = KzgProcess
+
+
+class Settling:
+    """Run `run` in a nursery. `keep` keeps posted blobs."""
+
+    def __init__(
+        self,
+        chain: LiveChain,
+        link: L1Link,
+        bridge: Bridge,
+        database: Database,
+        machine: Machine,
+        network: Network | None,
+        settles: Settles,
+        keep: Keep,
+    ) -> None:
+        self._bridge = bridge
+        self._kzg = settles.kzg()
+        self._committees: Final = Committees(link.l1, link.deployment)
+        self.attester: Attester | None = None
+        self.committer: Committer | None = None
+        if network is not None:
+            self.attester = Attester(
+                chain, machine, network, self._kzg, settles.attester, self._known_committee
+            )
+        if settles.committer is None:
+            return
+        backlog = Backlog(settles.batching)
+        preparation = Preparation(
+            link.l1, chain, machine, backlog, Collector(chain, network, settles.attester),
+            self._committees.refresh, self._kzg, keep,
+        )  # fmt: skip
+        lane = Lane(
+            link.l1, Outbox(database), machine, settles.committer, link.deployment.chain_id
+        )
+        self.committer = Committer(
+            link.l1, chain, machine, bridge.watcher, link.deployment, lane, backlog, preparation,
+            settles.caps,
+        )  # fmt: skip
+        chain.tape.read_with(self._read)
+
+    def _known_committee(self) -> Committee:
+        return self._committees.current
+
+    def _read(self, entry: Entry) -> None:
+        if isinstance(entry, BlockKept) and self.committer is not None:
+            self.committer.backlog.add(entry.block)
+
+    def is_full(self) -> bool:
+        """Whether so much waits for L1 that orders are refused."""
+        return self.committer is not None and self.committer.backlog.is_over
+
+    async def run(self) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow_committee)
+                if self.committer is not None:
+                    nursery.start_soon(self.committer.run)
+        finally:
+            await self._kzg.close()
+
+    async def _follow_committee(self) -> None:
+        """Whoever attests knows the committee as of the newest L1 block it has seen."""
+        while True:
+            try:
+                await self._committees.refresh()
+            except NodeError as error:
+                log.info("the committee could not be read: %s", error)
+            await self._bridge.watcher.changed()
