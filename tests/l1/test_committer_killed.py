@@ -75,7 +75,7 @@ async def requests_of_a_story() -> int:
 async def test_a_kill_at_any_request_to_the_l1(long_run: bool, after: bool) -> None:
     total = await requests_of_a_story()
     assert total > 60
-    for at in range(1, total, 1 if long_run else 17):
+    for at in range(1, total, 1 if long_run else 23):
         poster = Poster(bridge_of())
         poster.l1 = Mortal(poster.l1, at, after)
         poster.disk.crash()

@@ -65,10 +65,17 @@ def drop(poster: Poster) -> None:
         poster.chain_l1.pool.remove(one)
 
 
-@pytest.mark.parametrize("keeps", [True, False])
 @pytest.mark.parametrize("depth", range(1, 11))
-async def test_a_reorganisation_takes_nothing_from_what_is_posted(depth: int, keeps: bool) -> None:
-    """Commit, finality and another commit are all above the common ancestor, or some of them."""
+async def test_a_reorganisation_takes_nothing_from_what_is_posted(
+    depth: int, long_run: bool
+) -> None:
+    """Commit, finality and another commit are all above the common ancestor, or some of them; the
+    pool has them again, or has lost them."""
+    for keeps in (True, False) if long_run else (depth % 2 == 0,):
+        await survive(depth, keeps)
+
+
+async def survive(depth: int, keeps: bool) -> None:
     poster = Poster(bridge_of(epoch_blocks=LONG_EPOCHS))
     await poster.until("committed", 1)
     poster.bridge.later(700)
