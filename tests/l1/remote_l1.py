@@ -46,6 +46,7 @@ class RemoteL1:
         self.url: Final = url
         self.secret: Final = secret
         self.chain: Final = Levers(self)
+        self.name: Final[str] = self.answer("web3_clientVersion").lower()
 
     def answer(self, method: str, *params: Any) -> Any:
         """As `EmbeddedL1.answer`; waits until what was sent is in a block."""
@@ -75,16 +76,14 @@ class RemoteL1:
         return answer["result"]
 
     def fund(self, names: Sequence[str], wei: int) -> None:
-        """`wei` for each name out of the funded account."""
+        """`wei` for each name out of the funded account, a block for each."""
         sender = "0x" + address_of(public_key_of(self.secret)).hex()
-        nonce = int(self.answer("eth_getTransactionCount", sender, "pending"), 16)
-        sent = []
-        for place, name in enumerate(names):
+        for name in names:
+            nonce = int(self.answer("eth_getTransactionCount", sender, "pending"), 16)
             call = Call(address(name), value=wei, gas=21_000)
-            signed = sign_call(self.secret, self.chain.chain_id, nonce + place, call, FEES)
-            sent.append(self.answer("eth_sendRawTransaction", "0x" + signed.raw.hex()))
-        for one in sent:
-            assert self.answer("eth_getTransactionReceipt", one)["status"] == "0x1"
+            signed = sign_call(self.secret, self.chain.chain_id, nonce, call, FEES)
+            sent = self.answer("eth_sendRawTransaction", "0x" + signed.raw.hex())
+            assert self.answer("eth_getTransactionReceipt", sent)["status"] == "0x1"
 
 
 class Levers:
