@@ -15,6 +15,7 @@ from consensus.block import block_hash
 from node.exceptions import NodeError
 from node.l1 import contract as law
 from node.l1.backlog import Batching
+from node.l1.committees import Committees
 from node.l1.committer import Committer
 from node.l1.contract import Summary
 from node.l1.fees import GWEI, Caps
@@ -404,3 +405,25 @@ async def mining(poster: Poster) -> None:
         poster.bridge.later(12)
         poster.chain_l1.mine()
 
+
+
+async def test_a_committee_that_changed_meanwhile_signs_the_batch_again() -> None:
+    """Signatures are of an epoch: the old ones are useless, the nonce is used again; and the node
+    reads the new members off L1."""
+    bridge = bridge_of()
+    poster = Poster(bridge)
+    committees = Committees(poster.l1, bridge.deployment)
+    assert await committees.refresh() == (1, tuple(bridge.members))
+    await poster.turn(mines=False)
+    drop(poster)
+    members = list(bridge.members)
+    text = law.succession(bridge.wallets.l1.chain.chain_id, bridge.address, 1, members)
+    signed = law.signed_by(text, members, bridge.members)
+    bridge.wallets.l1.automine = True
+    bridge.do("stranger", "change_committee", members, signed)
+    bridge.wallets.l1.automine = False
+    assert await committees.refresh() == (2, tuple(members))
+    bridge.epoch = 2
+    await settle(poster)
+    assert bridge.read("committed") == 1
+    assert bridge.wallets.nonce("committer") == 2
