@@ -87,7 +87,7 @@ def show(plan: Plan, outcome: Outcome, nodes: Sequence[NodeProcess]) -> None:
         return
     named = {key: value for key, value in outcome.report.items() if key != "nodes"}
     print_report({key: _shown(value) for key, value in named.items()}, as_json=False)
-    print(f"\n{outcome.table}\n")
+    print(f"\n{outcome.table}\n\n{outcome.stages}\n")
     if plan.serve and not outcome.faults:
         print(f"serving until Ctrl-C; the chain is {plan.folder / GENESIS_FILE}")
         for node in nodes:

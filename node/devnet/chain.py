@@ -2,9 +2,10 @@
 
 What lives here: the genesis file and the key files. What must never live here: a process.
 
-The market's terms are those of `genesis/replay.json`, whose units are the recorded flow's; the
+The market's terms are those of `genesis/replay.json`, whose units are the recorded flow's. The
 wallets of the flow are funded, and so are the accounts of `genesis/devnet.json`, whose keys every
-Ethereum tool knows (mnemonic "test test ... junk"). Nothing of it is worth anything.
+Ethereum tool knows (mnemonic "test test ... junk"): by the genesis file, or, where that names a
+contract, by their deposits on L1. Nothing of it is worth anything.
 """
 
 import json
@@ -20,6 +21,8 @@ from node.key_files import make_validator
 NAME: Final = "devnet"
 KNOWN: Final = "devnet.json"
 GENESIS_FILE: Final = "genesis.json"
+DRIFT_MAX_MS: Final = 600_000
+"""How far blocks may be ahead of the last final L1 block; that of a busy machine comes late."""
 
 
 def make_validators(folder: Path, count: int) -> list[Path]:
@@ -36,21 +39,35 @@ def known_owners() -> list[str]:
     return list(dict.fromkeys(deposit["owner"] for deposit in value["deposits"]))
 
 
+def share_of(owners: int) -> int:
+    """Atoms of each asset for each of so many owners."""
+    return FUNDS // owners
+
+
 def write_genesis(
-    folder: Path, keys: list[Path], wallets: list[Wallet], now_ms: int
+    folder: Path,
+    keys: list[Path],
+    wallets: list[Wallet],
+    now_ms: int,
+    contract: bytes | None = None,
 ) -> tuple[Path, Genesis]:
-    """`folder/genesis.json`, and what it says."""
+    """`folder/genesis.json`, and what it says; with a contract nobody has funds in it."""
     value = json.loads(resources.files("genesis").joinpath(GENESIS).read_text("ascii"))
     value["name"] = NAME
     value["time"] = now_ms // 1000 * 1000
     value["validators"] = [_public(file) for file in keys]
-    symbols = [asset["symbol"] for asset in value["assets"]]
-    owners = ["0x" + who.owner.hex() for who in wallets] + known_owners()
-    value["deposits"] = [
-        {"owner": owner, "asset": symbol, "amount": str(FUNDS // len(owners))}
-        for owner in owners
-        for symbol in symbols
-    ]
+    if contract is None:
+        symbols = [asset["symbol"] for asset in value["assets"]]
+        owners = ["0x" + who.owner.hex() for who in wallets] + known_owners()
+        value["deposits"] = [
+            {"owner": owner, "asset": symbol, "amount": str(share_of(len(owners)))}
+            for owner in owners
+            for symbol in symbols
+        ]
+    else:
+        value["contract"] = "0x" + contract.hex()
+        value["drift_max_ms"] = DRIFT_MAX_MS
+        value["deposits"] = []
     text = json.dumps(value, indent=1).encode("ascii") + b"\n"
     genesis = parse(text)
     path = folder / GENESIS_FILE

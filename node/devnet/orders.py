@@ -5,8 +5,8 @@ here: a socket, or the order in which batches are sent.
 
 Consecutive messages of one wallet share a group and a signature, as a market maker's bursts do; the
 owners grant session keys first. What depends on the state before the first block (account numbers,
-the wording of a grant) is computed from the genesis file: a wallet that asked the node for what it
-signs would trust it.
+the wording of a grant) is computed from the genesis file and L1's queue: a wallet that asked the
+node for what it signs would trust it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,12 +43,19 @@ class Batch(NamedTuple):
 class SignedFlow:
     """`grants` once; then `batches` for consecutive parts of the flow."""
 
-    def __init__(self, genesis: Genesis, wallets: Sequence[Wallet], signatures: Signatures) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        wallets: Sequence[Wallet],
+        signatures: Signatures,
+        accounts: Sequence[int] | None = None,
+    ) -> None:
+        """`accounts`: their numbers; without them, those that the genesis deposits make."""
         state = genesis_state(genesis)
         self._genesis = genesis
         self._wallets = wallets
         self._signatures = signatures
-        self._accounts = accounts_of(state, wallets)
+        self._accounts = accounts or accounts_of(state, wallets)
         ticks = 1 << genesis.markets[0].price_bits
         self._translator = Translator(len(wallets), Terms(genesis.sizes.table_slots, ticks))
         self._nonces = [0] * len(wallets)

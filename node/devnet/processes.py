@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from node.exceptions import NodeError
 
 NO_START: Final = 7110
 DIED: Final = 7118
+L1: Final = "l1"
 START_S_MAX: Final = 60
 END_S_MAX: Final = 20
 ABORT_S_MAX: Final = 3
@@ -34,7 +35,7 @@ LINE_BYTES_MAX: Final = 1 << 16
 
 @dataclass(frozen=True)
 class NodeProcess:
-    """One running node. `addresses` are what peers dial; `rpc` is the port on 127.0.0.1."""
+    """A running node, or the L1. `addresses` are what peers dial; `rpc`: port on 127.0.0.1."""
 
     name: str
     process: trio.Process
@@ -53,10 +54,15 @@ class NodeProcess:
 
 @asynccontextmanager
 async def nodes_of(
-    folder: Path, genesis: Path, keys: list[Path], followers: int
+    folder: Path,
+    genesis: Path,
+    keys: list[Path],
+    followers: int,
+    more: Callable[[int], list[str]] = lambda number: [],
 ) -> AsyncIterator[list[NodeProcess]]:
     """A leader with `keys[0]` and followers with the next ones, joined to each other.
 
+    `more`: further options of each, by its number.
     Each has `folder/NAME` for its data and `folder/NAME.log`. Leaving ends them all, whatever
     happened. Raises `NodeError` 7110 for one that does not start, 7118 for one that ended before.
     """
@@ -66,16 +72,33 @@ async def nodes_of(
             name = f"{FOLLOWER}-{number}" if number else LEADER
             peers = [one.addresses[0] for one in running]
             arguments = _arguments(folder / name, genesis, keys[number], name, peers)
+            arguments += more(number)
             running.append(await _start(name, arguments, folder / f"{name}.log"))
         yield running
     finally:
-        dead = [one for one in running if one.process.poll() is not None]
-        with trio.CancelScope(shield=True):
-            await _stop(running)
-        if dead:  # whatever else went wrong, this was first
-            one = dead[0]
-            text = f"{one.name} ended by itself with code {one.process.returncode}; see {one.log}"
-            raise NodeError(DIED, text, log=str(one.log))
+        await _ended(running)
+
+
+@asynccontextmanager
+async def l1_of(folder: Path, arguments: list[str]) -> AsyncIterator[NodeProcess]:
+    """`rialto l1 serve` on a free port; leaving ends it. Raises `NodeError` 7110, 7118."""
+    serve = ["l1", "serve", "--rpc", "127.0.0.1:0", *arguments]
+    running = [await _start(L1, serve, folder / f"{L1}.log")]
+    try:
+        yield running[0]
+    finally:
+        await _ended(running)
+
+
+async def _ended(running: list[NodeProcess]) -> None:
+    """Stop them all. Raises `NodeError` 7118 for one that ended before it was asked."""
+    dead = [one for one in running if one.process.poll() is not None]
+    with trio.CancelScope(shield=True):
+        await _stop(running)
+    if dead:  # whatever else went wrong, this was first
+        one = dead[0]
+        text = f"{one.name} ended by itself with code {one.process.returncode}; see {one.log}"
+        raise NodeError(DIED, text, log=str(one.log))
 
 
 def _arguments(
@@ -111,7 +134,7 @@ async def _start(name: str, arguments: list[str], log: Path) -> NodeProcess:
                     break
                 line += bytes(piece)
         facts = json.loads(line)
-        return NodeProcess(name, process, log, facts["rpc"], tuple(facts["addresses"]))
+        return NodeProcess(name, process, log, facts["rpc"], tuple(facts.get("addresses", ())))
     except BaseException as error:
         with trio.CancelScope(shield=True):
             await _end(process)

@@ -5,6 +5,7 @@ printed.
 """
 
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -14,13 +15,25 @@ from typing import Final
 import trio
 
 from node.build_check import compiled_state
-from node.devnet import verdict
-from node.devnet.chain import make_validators, write_genesis
+from node.devnet import settlement, stages, verdict
+from node.devnet.bridge import (
+    LocalChain,
+    Owner,
+    credited,
+    deploy_chain,
+    fund,
+    l1_options,
+    make_keys,
+    owners_of,
+)
+from node.devnet.chain import make_validators
 from node.devnet.connection import Connection, connected
 from node.devnet.grants import grant
 from node.devnet.orders import SignedFlow, wallets_of
-from node.devnet.processes import NodeProcess, memory_mb, nodes_of
+from node.devnet.processes import NodeProcess, l1_of, memory_mb, nodes_of
 from node.devnet.replay import Replay
+from node.devnet.settlement import Leaver
+from node.devnet.stages import Track
 from node.devnet.verdict import Standing
 from node.exceptions import NodeError
 from node.flow.bitstamp import Flow, fills_digest
@@ -49,6 +62,7 @@ class Outcome:
 
     report: Report = field(default_factory=dict)
     table: str = ""
+    stages: str = ""
     faults: list[str] = field(default_factory=list)
     interrupted: bool = False
 
@@ -87,16 +101,27 @@ def leaves(group: BaseExceptionGroup[NodeError]) -> Iterator[NodeError]:
 
 
 async def _whole(plan: Plan, flow: Flow, outcome: Outcome, say: Say) -> None:
-    machine = RealMachine()
+    machine, note = RealMachine(), _teller(plan)
     wallets = wallets_of(plan.wallets)
+    owners = owners_of(wallets)
     keys = make_validators(plan.folder, 1 + FOLLOWERS)
-    path, genesis = write_genesis(plan.folder, keys, wallets, machine.now_ms())
+    l1_keys = make_keys(plan.folder, 1 + FOLLOWERS)
     messages = flow.messages[: plan.messages]
     async with AsyncExitStack() as stack:
-        nodes = await stack.enter_async_context(nodes_of(plan.folder, path, keys, FOLLOWERS))
+        note("an L1, its tokens, the contract, deposits for every wallet")
+        l1 = await stack.enter_async_context(l1_of(plan.folder, l1_options(l1_keys[0], owners)))
+        url = f"http://127.0.0.1:{l1.rpc}"
+        chain = await deploy_chain(plan.folder, url, keys, l1_keys, wallets, machine.now_ms())
+        accounts = await fund(chain, owners)
+        note("four nodes; they wait until the deposits are final on L1")
+        nodes = await stack.enter_async_context(
+            nodes_of(plan.folder, chain.genesis_file, keys, FOLLOWERS, chain.options)
+        )
         doors = [await stack.enter_async_context(connected(node.rpc)) for node in nodes]
+        await credited(doors, len(owners) * len(chain.deployment.assets))
         signatures = stack.enter_context(Signatures())
-        signed = SignedFlow(genesis, wallets, signatures)
+        numbers = [accounts[who.owner] for who in wallets]
+        signed = SignedFlow(chain.genesis, wallets, signatures, numbers)
         await grant(signed, doors, machine)
         replay = Replay(signed, messages, doors)
         standings = [
@@ -104,24 +129,75 @@ async def _whole(plan: Plan, flow: Flow, outcome: Outcome, say: Say) -> None:
             for node, door in zip(nodes, doors, strict=True)
         ]
         await _replay(plan, replay, standings, doors)
-        if not await verdict.settle(standings, doors, replay.sent.height):
-            text = f"not every node is certified at one height {verdict.AGREE_S_MAX} s after"
-            outcome.faults.append(f"{text} the last order")
-        await replay.complete()
-        outcome.faults += await verdict.differences(standings, doors, genesis, replay.fills)
-        trades = replay.fills.trades()
-        whole = len(messages) == len(flow.messages)
-        fault = verdict.venue_fault(trades, flow.trades) if whole else None
-        if fault:
-            outcome.faults.append(f"the fills are not the venue's: {fault}")
-        outcome.table = verdict.table(standings, len(messages))
-        outcome.report = _report(replay, standings, nodes) | {
-            "fills_digest": fills_digest(trades),
-            "fills_match_venue": fault is None if whole else None,
-        }
+        await _compare(flow, chain, replay, standings, doors, nodes, outcome)
+        note("a withdrawal, followed until it is final and paid; then the chain out of L1 alone")
+        await _settle(plan, chain, owners[0], standings, doors, nodes, outcome)
         say(outcome, nodes)
         if plan.serve and not outcome.faults:
             await trio.sleep_forever()
+
+
+def _teller(plan: Plan) -> Callable[[str], None]:
+    """What is going on, for a person who waits."""
+
+    def note(text: str) -> None:
+        if not plan.quiet:
+            print(f"devnet: {text}", file=sys.stderr, flush=True)
+
+    return note
+
+
+async def _compare(
+    flow: Flow,
+    chain: LocalChain,
+    replay: Replay,
+    standings: Sequence[Standing],
+    doors: Sequence[Connection],
+    nodes: Sequence[NodeProcess],
+    outcome: Outcome,
+) -> None:
+    """Once all have the whole flow: are they at one head, with the venue's fills?"""
+    if not await verdict.settle(standings, doors, replay.sent.height):
+        text = f"not every node is certified at one height {verdict.AGREE_S_MAX} s after"
+        outcome.faults.append(f"{text} the last order")
+    await replay.complete()
+    outcome.faults += await verdict.differences(standings, doors, chain.genesis, replay.fills)
+    trades = replay.fills.trades()
+    whole = len(replay.messages) == len(flow.messages)
+    fault = verdict.venue_fault(trades, flow.trades) if whole else None
+    if fault:
+        outcome.faults.append(f"the fills are not the venue's: {fault}")
+    outcome.table = verdict.table(standings, len(replay.messages))
+    outcome.report = _report(replay, standings, nodes) | {
+        "fills_digest": fills_digest(trades),
+        "fills_match_venue": fault is None if whole else None,
+    }
+
+
+async def _settle(
+    plan: Plan,
+    chain: LocalChain,
+    owner: Owner,
+    standings: Sequence[Standing],
+    doors: Sequence[Connection],
+    nodes: Sequence[NodeProcess],
+    outcome: Outcome,
+) -> None:
+    """The way out: from a signed withdrawal to money on L1, and the chain derived from L1."""
+    leaver = Leaver(plan.folder, chain, owner)
+    left = await leaver.withdraw(nodes[0].url)
+    tracks = [Track(node.name) for node in standings]
+    if not await stages.follow(tracks, doors, left.height, left.promised):
+        text = f"block {left.height} is not final for every node after {stages.STAGES_S_MAX} s"
+        outcome.faults.append(text)
+        outcome.stages = stages.table(tracks)
+        return
+    outcome.stages = stages.table(tracks)
+    outcome.faults += await leaver.claim(nodes[-1].url, left)
+    outcome.faults += await settlement.differences(chain, doors, left.height)
+    derived = await settlement.derive(chain)
+    outcome.faults += await settlement.derived_differences(derived, doors)
+    outcome.report |= settlement.described(chain, derived)
 
 
 async def _replay(

@@ -57,6 +57,7 @@ class Page(NamedTuple):
 
 
 Pages = Mapping[str, Callable[[], Page]]
+"""By path and query, for a mapping that reads queries; else by path."""
 
 
 def response(
@@ -177,7 +178,7 @@ class HttpConnection:
     def _serve(self, request: Request) -> None:
         slot = Slot()
         self._slots.append(slot)
-        page = self._pages.get(request.path)
+        page = self._pages.get(request.target) or self._pages.get(request.path)
         if request.method == b"OPTIONS":
             self._answer(slot, request, 204)
         elif request.method == b"POST" and request.path == "/":

@@ -38,6 +38,11 @@ class Request(NamedTuple):
     def path(self) -> str:
         return self.url.partition(b"?")[0].decode("latin-1")
 
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return self.url.decode("latin-1")
+
     def is_json(self) -> bool:
         """JSON, or the plain text that a page may send without asking first."""
         kind = self.headers.get(b"content-type", b"application/json").lower()

@@ -60,6 +60,8 @@ def test_four_nodes_agree_on_a_part_of_the_flow_and_are_gone_afterwards(tmp_path
     assert len({node["state_root"] for node in nodes}) == 1
     assert {node["certified"] for node in nodes} == {nodes[0]["height"]}
     assert {node["peers"] for node in nodes} == {3}
+    assert report["derived_height"] > nodes[0]["height"]  # the withdrawal's block is on L1 too
+    assert report["batches"] > 1 and report["bytes_per_command"] < 20
     assert processes_below(folder) == {}
 
 

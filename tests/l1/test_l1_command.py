@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import trio
+from l1_wallets import Wallets, address, new_l1, sidecar_of
 from signed_chain import genesis_value
 
 from consensus.genesis import parse
 from node import cli
+from node.config import Address
 from node.l1.deployment import read_deployment
+from node.l1.embedded.service import l1_server
 from node.l1.http import HttpL1
 from node.wallet.dev_accounts import dev_accounts
 
@@ -156,3 +159,24 @@ def test_the_served_l1_makes_blocks_and_answers_as_its_twin_in_process(url: str)
         await l1.close()
 
     trio.run(ask)
+
+
+def test_posted_blobs_are_given_out_by_block_and_versioned_hash() -> None:
+    l1 = new_l1()
+    wallets, sidecar = Wallets(l1), sidecar_of(b"some" * 50_000)
+    wallets.send("operator", address("operator"), sidecar=sidecar)
+    pages = l1_server(l1, Address("127.0.0.1", 0))._pages
+
+    def got(target: str) -> tuple[int, list[bytes]]:
+        page = pages[target]()
+        data = json.loads(page.body).get("data", [])
+        return page.status, [bytes.fromhex(one[2:]) for one in data]
+
+    first, second = ("0x" + name.hex() for name in sidecar.hashes)
+    assert got("/eth/v1/beacon/blobs/1") == (200, list(sidecar.blobs))
+    assert got(f"/eth/v1/beacon/blobs/1?versioned_hashes={second}") == (200, [sidecar.blobs[1]])
+    assert got(f"/eth/v1/beacon/blobs/1?versioned_hashes={second},{first}")[1] == [*sidecar.blobs]
+    assert got(f"/eth/v1/beacon/blobs/0?versioned_hashes={second}") == (200, [])
+    assert got("/eth/v1/beacon/blobs/7") == (404, [])
+    for other in ("/eth/v1/beacon/blobs/", "/eth/v1/beacon/blobs/x", "/eth/v1/node/version"):
+        assert pages.get(other) is None

@@ -46,6 +46,15 @@ def test_a_scan_takes_its_first_key_and_leaves_its_last(opened: tuple[Database, 
     assert list(database.scan(b"\x06", b"\x03")) == []
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_finds_the_only_key_where_it_begins(
+    opened: tuple[Database, Make], reverse: bool
+) -> None:
+    database, _ = opened
+    database.write([(b"a", b"1")], sync=False)
+    assert list(database.scan(b"a", b"b", reverse=reverse)) == [(b"a", b"1")]
+
+
 def test_a_scan_and_a_view_see_the_moment_they_were_made(opened: tuple[Database, Make]) -> None:
     database, _ = opened
     database.write([(b"a", b"old"), (b"b", b"old")], sync=False)

@@ -1,17 +1,20 @@
 """The embedded L1 behind HTTP: the same chain, for the processes of one machine.
 
-What lives here: its methods as JSON-RPC, the clock that makes its blocks, its funded accounts. What
-must never live here: rules of the chain, or a lever that a real L1 does not have.
+What lives here: its methods as JSON-RPC, its blobs as a beacon node gives them out, the clock that
+makes its blocks, its funded accounts. What must never live here: rules of the chain, or a lever
+that a real L1 does not have.
 
 It is in memory and ends with its process: an L1 for trying things out and for `scripts/devnet`,
 whose nodes reach it exactly as they would reach ethrex.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import trio
+from eth.exceptions import HeaderNotFound
 from msgspec import Raw
 
 from node.config import Address
@@ -25,6 +28,7 @@ from node.wallet.dev_accounts import dev_accounts
 
 FUNDED: Final = 10
 FUNDS_WEI: Final = 10**6 * 10**18
+BLOBS_PATH: Final = "/eth/v1/beacon/blobs/"
 PARAMS_MAX: Final = 4
 """No method of the subset takes more."""
 
@@ -39,7 +43,7 @@ def funded(more: Iterable[bytes] = ()) -> dict[bytes, int]:
 
 def l1_server(l1: EmbeddedL1, address: Address) -> RpcServer:
     """The port on which it answers; `run` serves."""
-    return RpcServer(address, Dispatcher(methods_of(l1)), {"/": _front_page})
+    return RpcServer(address, Dispatcher(methods_of(l1)), _Pages(l1))
 
 
 def methods_of(l1: EmbeddedL1) -> dict[str, Method]:
@@ -57,6 +61,53 @@ def _method(l1: EmbeddedL1, name: str) -> Method:
             raise RpcError(error.code, error.message, data) from error
 
     return answer
+
+
+class _Pages(Mapping[str, Callable[[], Page]]):
+    """`/`, and the blobs of a block: `/eth/v1/beacon/blobs/{number}?versioned_hashes=0x..,0x..`.
+
+    There is no beacon chain, so blobs lie under the numbers of L1 blocks, as anvil has them.
+    """
+
+    def __init__(self, l1: EmbeddedL1) -> None:
+        self._l1 = l1
+
+    def __getitem__(self, target: str) -> Callable[[], Page]:
+        if target == "/":
+            return _front_page
+        parts = urlsplit(target)
+        number = parts.path.removeprefix(BLOBS_PATH)
+        if number == parts.path or not number.isdecimal() or len(number) > 18:
+            raise KeyError(target)
+        listed = parse_qs(parts.query).get("versioned_hashes", [])
+        asked = {one for text in listed for one in text.split(",")}
+        return lambda: self._blobs(int(number), asked)
+
+    def _blobs(self, number: int, asked: set[str]) -> Page:
+        """All blobs of a block, or those asked for, in its order."""
+        chain = self._l1.chain
+        try:
+            block = chain.block_at(number)
+        except HeaderNotFound:
+            body = msgspec.json.encode({"code": 404, "message": f"no block {number}"})
+            return Page(b"application/json", body, 404)
+        sidecars = [chain.pool.sidecars.get(one.hash) for one in block.transactions]
+        found = [
+            "0x" + blob.hex()
+            for sidecar in sidecars
+            if sidecar is not None
+            for blob, name in zip(sidecar.blobs, sidecar.hashes, strict=True)
+            if not asked or "0x" + name.hex() in asked
+        ]
+        is_final = number <= chain.finalized_number
+        answer = {"execution_optimistic": False, "finalized": is_final, "data": found}
+        return Page(b"application/json", msgspec.json.encode(answer))
+
+    def __iter__(self) -> Iterator[str]:
+        yield "/"
+
+    def __len__(self) -> int:
+        return 1
 
 
 async def make_blocks(l1: EmbeddedL1, every_s: float) -> None:
