@@ -114,12 +114,15 @@ class _Reads:
             )
         except plyvel.Error as error:
             raise _damaged(self._path, error) from error
-        return self._items(items, first)
+        return self._items(items, first if reverse else None)
 
-    def _items(self, items: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _items(self, items: Any, lowest: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         with items:
             try:
-                yield from takewhile(lambda item: item[0] >= first, items)
+                if lowest is None:
+                    yield from items
+                else:
+                    yield from takewhile(lambda item: item[0] >= lowest, items)
             except plyvel.Error as error:
                 raise _damaged(self._path, error) from error
 
