@@ -7,7 +7,7 @@ An L1 is somebody else's program. An answer that is not of the expected form is 
 like no answer at all; whoever asks tries again later.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -130,6 +130,28 @@ class Client:
         asked = {"to": self._contract, "data": "0x" + call(name).hex()}
         answer = await self._l1.request("eth_call", asked, hex(number))
         return _read(_word, answer, f"{name}()")
+
+
+async def in_spans(
+    ask: Callable[[int, int], Awaitable[list[Result]]], first: int, last: int, blocks: int
+) -> list[Result]:
+    """What `ask` tells of L1 blocks `first` to `last`, asked in spans of at most `blocks`.
+
+    Clients bound the blocks or the logs of one `eth_getLogs`: a span that is refused is halved and
+    asked again. Raises `L1Error` for one block that is refused.
+    """
+    found: list[Result] = []
+    while first <= last:
+        end = min(last, first + blocks - 1)
+        try:
+            found += await ask(first, end)
+        except L1Error:
+            if first == end:
+                raise
+            blocks = (end - first + 1) // 2
+            continue
+        first = end + 1
+    return found
 
 
 def _read(read: Callable[[Any], Result], answer: Any, what: str) -> Result:

@@ -4,8 +4,6 @@ What lives here: its events in order, and what follows from them: batches, the q
 What must never live here: trust in an event where the contract's storage can be asked (it is: every
 summary that is used is compared with the hash that the contract keeps), or reorganisations: this is
 read once, at one head, for one command.
-
-Clients bound the blocks of one `eth_getLogs`; a span that is refused is halved and asked again.
 """
 
 from collections.abc import Mapping
@@ -13,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from node.exceptions import NodeError
+from node.l1.client import in_spans
 from node.l1.contract import Summary, call, read_event, topic
 from node.l1.deployment import Deployment
-from node.l1.surface import L1, L1Error
+from node.l1.surface import L1
 
 HISTORY_DIFFERS: Final = 7795
 SPAN_BLOCKS: Final = 10_000
@@ -94,33 +93,20 @@ async def read_history(l1: L1, deployment: Deployment) -> History:
     head = int(await l1.request("eth_blockNumber"), 16)
     history = History(head)
     names = {"0x" + topic(name).hex(): name for name in EVENTS}
-    for log in await _logs(l1, deployment, list(names), head):
+
+    async def logs(first: int, last: int) -> list[dict[str, Any]]:
+        query = {
+            "address": "0x" + deployment.contract.hex(), "topics": [list(names)],
+            "fromBlock": hex(first), "toBlock": hex(last),
+        }  # fmt: skip
+        found: list[dict[str, Any]] = await l1.request("eth_getLogs", query)
+        return found
+
+    for log in await in_spans(logs, deployment.block_number, head, SPAN_BLOCKS):
         name = names[log["topics"][0]]
         history.take(name, read_event(name, log), int(log["blockNumber"], 16))
     await _check(l1, deployment, history)
     return history
-
-
-async def _logs(
-    l1: L1, deployment: Deployment, topics: list[str], head: int
-) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    first, span = deployment.block_number, SPAN_BLOCKS
-    while first <= head:
-        last = min(head, first + span - 1)
-        query = {
-            "address": "0x" + deployment.contract.hex(), "topics": [topics],
-            "fromBlock": hex(first), "toBlock": hex(last),
-        }  # fmt: skip
-        try:
-            found += await l1.request("eth_getLogs", query)
-        except L1Error:
-            if first == last:
-                raise
-            span = (last - first + 1) // 2
-            continue
-        first = last + 1
-    return found
 
 
 async def _check(l1: L1, deployment: Deployment, history: History) -> None:

@@ -3,8 +3,6 @@
 What lives here: the logs of one contract up to one L1 block, folded and compared with what the
 contract holds there; the transaction of a batch. What must never live here: blobs, or what a batch
 means. A node follows L1 with `watcher.py`; this is for whoever has nothing yet.
-
-Clients bound the blocks of one `eth_getLogs`; a span that is refused is halved and asked again.
 """
 
 from collections.abc import Mapping
@@ -14,11 +12,11 @@ from typing import Any, Final
 from consensus.rollup.batch import VERSIONED_HASH_KZG
 from consensus.rollup.origin import Item
 from node.exceptions import NodeError
-from node.l1.client import Client, L1Block, Told
+from node.l1.client import Client, L1Block, in_spans
 from node.l1.contract import Summary, call, topic
 from node.l1.deployment import Deployment
 from node.l1.facts import fold
-from node.l1.surface import L1, L1Error
+from node.l1.surface import L1
 from storage.l1_facts import PostedBatch, Tip
 
 NOT_ON_L1: Final = 7782
@@ -64,27 +62,12 @@ async def read_posted(l1: L1, deployment: Deployment, tag: str) -> Posted:
     if tip is None or tip.number < deployment.block_number:
         text = f"the contract is not in the L1's {tag} block yet; wait, or read up to a later one"
         raise NodeError(NOT_ON_L1, text)
-    told = await _told(client, deployment.block_number, tip.number)
+    told = await in_spans(client.told_between, deployment.block_number, tip.number, SPAN_BLOCKS)
     change = fold(Tip(), told, lambda _: None)
     batches = [change.batches[number] for number in range(1, change.tip.committed + 1)]
     posted = Posted(tip, tuple(one for one in batches if one), tuple(change.items))
     await _check(l1, client, deployment, change.tip, posted)
     return posted
-
-
-async def _told(client: Client, first: int, last: int) -> list[Told]:
-    found: list[Told] = []
-    span = SPAN_BLOCKS
-    while first <= last:
-        try:
-            found += await client.told_between(first, min(last, first + span - 1))
-        except L1Error:
-            if span == 1:
-                raise
-            span //= 2
-            continue
-        first += span
-    return found
 
 
 async def _check(l1: L1, client: Client, deployment: Deployment, told: Tip, posted: Posted) -> None:

@@ -35,10 +35,11 @@ from node.l1.client import (
     Client,
     L1Block,
     Told,
+    in_spans,
 )
 from node.l1.deployment import DEPLOYMENT_OTHER, Deployment, check_deployment
 from node.l1.facts import L1_INCONSISTENT, Change, Facts, Seen, fold
-from node.l1.surface import L1, L1Error
+from node.l1.surface import L1
 from node.machine import Machine
 from storage.l1_facts import L1Facts
 
@@ -197,19 +198,7 @@ class Watcher:
             return [one for seen in known for one in seen.told]
         if point is not None:
             await self._check_point(point)
-        told: list[Told] = []
-        first, count = base + 1, RANGE_BLOCKS
-        while first <= final.number:
-            last = min(first + count - 1, final.number)
-            try:
-                told += await self.client.told_between(first, last)
-            except L1Error:
-                if count == 1:
-                    raise
-                count //= 2  # too many logs or blocks for this server
-                continue
-            first = last + 1
-        return told
+        return await in_spans(self.client.told_between, base + 1, final.number, RANGE_BLOCKS)
 
     async def _check_point(self, point: Origin) -> None:
         """7754: the L1 has another block where this node saw one finalized."""
