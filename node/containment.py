@@ -11,29 +11,6 @@ from collections.abc import Callable
 from types import TracebackType
 
 
-class Contained:
-    """`with Contained(failed): ...`: an `Exception` inside is given to `failed` and ends there."""
-
-    __slots__ = ("_failed",)
-
-    def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self._failed = failed
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if isinstance(error, Exception):
-            self._failed(error)
-            return True
-        return False
-
-
 class Attempt:
     """`with attempt: ...`; afterwards `error` is the `Exception` that ended it, or None."""
 
@@ -55,3 +32,24 @@ class Attempt:
             self.error = error
             return True
         return False
+
+
+class Contained(Attempt):
+    """`with Contained(failed): ...`: an `Exception` inside is given to `failed` and ends there."""
+
+    __slots__ = ("_failed",)
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        super().__init__()
+        self._failed = failed
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        is_ended = super().__exit__(kind, error, trace)
+        if self.error is not None:
+            self._failed(self.error)
+        return is_ended
