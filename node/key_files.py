@@ -85,11 +85,7 @@ def new_promiser() -> bytes:
 
 def read_or_make_promiser(path: Path) -> bytes:
     """The secp256k1 secret in the file, made if there is none. Raises `NodeError` 7360, 7361."""
-    if not path.exists():
-        secret = new_promiser()
-        write_secret(path, secret.hex() + "\n")
-        return secret
-    return read_l1_key(path)
+    return read_l1_key(path) if path.exists() else make_l1_key(path)
 
 
 def make_l1_key(path: Path) -> bytes:

@@ -25,7 +25,7 @@ from node.devnet.chain import known_owners, share_of, write_genesis
 from node.devnet.connection import Connection
 from node.exceptions import NodeError
 from node.flow.wallets import Wallet
-from node.key_files import new_promiser, write_secret
+from node.key_files import make_l1_key, read_l1_key
 from node.l1 import tokens
 from node.l1.account import Account
 from node.l1.contract import call
@@ -97,13 +97,13 @@ def make_keys(folder: Path, validators: int) -> tuple[Path, tuple[Path, ...]]:
     files = [folder / COMMITTER_FILE]
     files += [folder / f"attester-{number}.key" for number in range(validators)]
     for file in files:
-        write_secret(file, new_promiser().hex() + "\n")
+        make_l1_key(file)
     return files[0], tuple(files[1:])
 
 
 def address_in(file: Path) -> bytes:
     """Of the key in one of these files."""
-    return address_of(public_key_of(bytes.fromhex(file.read_text("ascii"))))
+    return address_of(public_key_of(read_l1_key(file)))
 
 
 def l1_options(committer: Path, owners: Sequence[Owner]) -> list[str]:
