@@ -26,6 +26,7 @@ from consensus.streams import LEAF_BYTES, bytes_proof, bytes_root
 from node.l1 import contract as law
 from node.l1.contract import Place, Signatures, Summary
 from node.l1.deployment import Deployment, contract_address, genesis_summary, settings_of
+from node.l1.payments import stream_path
 
 TOKEN_SOURCE = (Path(__file__).parent / "TestToken.vy").read_text()
 USD, ETH = 0, 1
@@ -258,8 +259,7 @@ class Bridge:
         data = posted.withdrawals
         leaf = place // 4
         body = data[leaf * LEAF_BYTES : (leaf + 1) * LEAF_BYTES].ljust(LEAF_BYTES, b"\0")
-        width = -(-len(data) // LEAF_BYTES)
-        path = padded_path(bytes_proof(data, leaf), leaf, width)
+        path = stream_path(bytes_proof(data, leaf), leaf, len(data))
         return [number, self.summaries[number], len(data), place, body, path]
 
     def exit_arguments(self, account: int, asset: int, summary: Summary | None = None) -> list[Any]:
@@ -308,23 +308,6 @@ class Bridge:
         final = self.summaries[self.read("finalized")]
         item = self.items[final.l1_messages]
         return self.do(name, "freeze", final, item.queue_hash, item.time)
-
-
-def padded_path(path: bytes, leaf: int, width: int) -> list[list[bytes]]:
-    """The three siblings of each level; beyond the stream's end, zeros."""
-    levels = []
-    at = 0
-    while width > 1:
-        low = leaf & ~3
-        row = []
-        for i in range(low, low + 4):
-            if i == leaf:
-                continue
-            row.append(path[at : at + 32] if i < width else HASH_ZERO)
-            at += 32 if i < width else 0
-        levels.append(row)
-        leaf, width = leaf >> 2, (width + 3) >> 2
-    return levels
 
 
 def parsed(rows: bytes) -> tuple[int, str, list[bytes]]:

@@ -5,7 +5,8 @@ What lives here: making it, and one turn at a time. What must never live here: a
 The committee has one member, so that no network is needed; `test_committer.py` has one with four.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from bridge_chain import Bridge
@@ -42,6 +43,15 @@ def bridge_of(members: int = 1, epoch_blocks: int = 4, **changes: Any) -> Bridge
     l1.chain.finalize()  # blocks bring final deposits only
     l1.automine = False
     return bridge
+
+
+@contextmanager
+def mined_at_once(bridge: Bridge) -> Iterator[None]:
+    """Whatever others send meanwhile has a block of its own."""
+    l1 = bridge.wallets.l1
+    l1.automine = True
+    yield
+    l1.automine = False
 
 
 class Poster:

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 from bridge_chain import Item
-from poster import Poster, bridge_of
+from poster import Poster, bridge_of, mined_at_once
 from posting import traded
 from test_committer_trouble import LONG_EPOCHS, check, drop, pool, settle
 
@@ -68,9 +68,8 @@ class Walk:
         """A deposit that L2 does not bring yet: the first item left."""
         bridge = self.poster.bridge
         if not pool(self.poster) and not bridge.wallets.l1.is_down:
-            bridge.wallets.l1.automine = True
-            bridge.wallets.do("owner 3", bridge.address, law.call("deposit", 1), 10**10)
-            bridge.wallets.l1.automine = False
+            with mined_at_once(bridge):
+                bridge.wallets.do("owner 3", bridge.address, law.call("deposit", 1), 10**10)
 
     async def catch_up(self) -> None:
         """L2 brings what is final in the queue, as a leader must before the deadline."""

@@ -8,7 +8,7 @@ import pytest
 import trio
 from bridge_chain import DEADLINE, Bridge
 from l1_wallets import address, sidecar_of
-from poster import Poster, bridge_of
+from poster import Poster, bridge_of, mined_at_once
 from posting import feed, traded
 
 from consensus.block import block_hash
@@ -183,9 +183,8 @@ async def test_a_deposit_that_comes_first_makes_the_same_batch_be_signed_anew() 
     await poster.turn(mines=False)
     (before,) = intents(poster)
     drop(poster)
-    bridge.wallets.l1.automine = True
-    bridge.deposit("owner 3", 0, 10**6)
-    bridge.wallets.l1.automine = False
+    with mined_at_once(bridge):
+        bridge.deposit("owner 3", 0, 10**6)
     await poster.turn()
     (after,) = intents(poster)
     assert (after.batch, len(after.attempts)) == (before.batch, 2)
@@ -200,9 +199,8 @@ async def test_a_batch_that_leaves_a_due_item_behind_gives_way_to_a_larger_one()
     await poster.turn(mines=False)
     (before,) = intents(poster)
     drop(poster)
-    bridge.wallets.l1.automine = True
-    bridge.deposit("owner 3", 0, 10**6)
-    bridge.wallets.l1.automine = False
+    with mined_at_once(bridge):
+        bridge.deposit("owner 3", 0, 10**6)
     bridge.later(DEADLINE + 60)
     poster.chain_l1.mine()
     with pytest.raises(NodeError, match="expired item"):
@@ -258,9 +256,8 @@ async def test_a_second_signer_is_noticed_even_if_it_posts_our_own_blocks() -> N
     poster = Poster(bridge)
     await poster.turn(mines=False)
     drop(poster)
-    bridge.wallets.l1.automine = True
-    bridge.commit(b"x", **carried_by(bridge))
-    bridge.wallets.l1.automine = False
+    with mined_at_once(bridge):
+        bridge.commit(b"x", **carried_by(bridge))
     await poster.turn()
     assert poster.committer.halted.startswith("E7767")
     assert "somebody else commits" in poster.chain.alarms[-1]
@@ -278,10 +275,9 @@ def foreign(bridge: Bridge) -> None:
     """A quorum signs a batch that ends with a block that nobody has."""
     how = carried_by(bridge)
     batch = replace(how["batch"], last_hash=b"\x0f" * 32)
-    bridge.wallets.l1.automine = True
-    how |= {"batch": batch, "signed": bridge.attested(batch, 1)}
-    bridge.commit(b"x", **how)
-    bridge.wallets.l1.automine = False
+    with mined_at_once(bridge):
+        how |= {"batch": batch, "signed": bridge.attested(batch, 1)}
+        bridge.commit(b"x", **how)
 
 
 async def test_after_the_loss_of_a_disk_what_was_posted_is_taken_over() -> None:
@@ -310,9 +306,8 @@ async def test_a_batch_that_the_guardian_took_back_is_posted_again_once_that_is_
     poster = Poster(bridge)
     await poster.until("committed", 1)
     await poster.turn()
-    bridge.wallets.l1.automine = True
-    bridge.do("guardian", "revert_by_guardian", 1, posted_summary(poster, 1))
-    bridge.wallets.l1.automine = False
+    with mined_at_once(bridge):
+        bridge.do("guardian", "revert_by_guardian", 1, posted_summary(poster, 1))
     await poster.turn()
     assert "taken back" in poster.committer.phase
     assert bridge.read("committed") == 0
@@ -419,9 +414,8 @@ async def test_a_committee_that_changed_meanwhile_signs_the_batch_again() -> Non
     members = list(bridge.members)
     text = law.succession(bridge.wallets.l1.chain.chain_id, bridge.address, 1, members)
     signed = law.signed_by(text, members, bridge.members)
-    bridge.wallets.l1.automine = True
-    bridge.do("stranger", "change_committee", members, signed)
-    bridge.wallets.l1.automine = False
+    with mined_at_once(bridge):
+        bridge.do("stranger", "change_committee", members, signed)
     assert await committees.refresh() == (2, tuple(members))
     bridge.epoch = 2
     await settle(poster)
