@@ -178,7 +178,6 @@ class HttpConnection:
     def _serve(self, request: Request) -> None:
         slot = Slot()
         self._slots.append(slot)
-        page = self._pages.get(request.target) or self._pages.get(request.path)
         if request.method == b"OPTIONS":
             self._answer(slot, request, 204)
         elif request.method == b"POST" and request.path == "/":
@@ -190,7 +189,12 @@ class HttpConnection:
                 self._client,
                 lambda text: self._answer(slot, request, 200 if text else 204, text),
             )
-        elif page is None and request.path != "/":
+        else:
+            self._serve_page(slot, request)
+
+    def _serve_page(self, slot: Slot, request: Request) -> None:
+        page = self._pages.get(request.target) or self._pages.get(request.path)
+        if page is None and request.path != "/":
             self._answer(slot, request, 404, b"not found\n", b"text/plain")
         elif page is not None and request.method in (b"GET", b"HEAD"):
             made = page()
