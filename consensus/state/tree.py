@@ -45,6 +45,7 @@ REGION_UNKNOWN: Final = 9103
 _PAGE_BITS: Final = 10
 _PAGE_NODES: Final = 1 << _PAGE_BITS
 _SCAN_LEAVES: Final = 256  # compared with zero at once: 64 KiB
+_CHECK_LEAVES: Final = 16  # the same, by the rotating check; divides a page
 
 Memory = bytes | bytearray | memoryview
 
@@ -177,6 +178,32 @@ class _Subtree:
     def subroot(self) -> bytes:
         return self.node(len(self.widths) - 1, 0)
 
+    def first_wrong(self, view: memoryview, at: int, stop: int) -> int:
+        """The first leaf in [at, stop) whose digest is not that of `view`, or -1.
+
+        Zeros are compared, not hashed: most of a state is zeros.
+        """
+        while at < stop:
+            count = min(stop - at, _CHECK_LEAVES - at % _CHECK_LEAVES)
+            offset = (self.region.first_leaf + at) * LEAF_BYTES
+            leaves = view[offset : offset + count * LEAF_BYTES].tobytes()
+            digests = self._digests(at, count)
+            if digests != ZERO_DIGESTS[0] * count or leaves != bytes(len(leaves)):
+                for i in range(count):
+                    leaf = leaves[i * LEAF_BYTES : (i + 1) * LEAF_BYTES]
+                    if leaf_digest(leaf) != digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]:
+                        return at + i
+            at += count
+        return -1
+
+    def _digests(self, at: int, count: int) -> bytes:
+        """Those of `count` leaves from `at`, all of one page."""
+        page = self.levels[0][at >> _PAGE_BITS]
+        if page is None:
+            return ZERO_DIGESTS[0] * count
+        offset = (at & _PAGE_NODES - 1) * DIGEST_BYTES
+        return bytes(page[offset : offset + count * DIGEST_BYTES])
+
     def update(self, view: memoryview, dirty: list[int]) -> None:
         """Rehash the leaves at these ascending positions and every node above them."""
         start = self.region.first_leaf
@@ -291,10 +318,10 @@ class StateTree:
         stop = start_leaf + count
         for subtree in self._subtrees:
             first = subtree.region.first_leaf
-            for leaf in range(max(first, start_leaf), min(first + subtree.region.leaves, stop)):
-                offset = leaf * LEAF_BYTES
-                if leaf_digest(view[offset : offset + LEAF_BYTES]) != subtree.node(0, leaf - first):
-                    return leaf
+            last = min(first + subtree.region.leaves, stop)
+            wrong = subtree.first_wrong(view, max(first, start_leaf) - first, last - first)
+            if wrong >= 0:
+                return first + wrong
         return -1
 
     def _view(self, mem: Memory) -> memoryview:

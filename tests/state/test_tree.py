@@ -205,6 +205,26 @@ def test_the_rotating_check_finds_the_first_write_without_a_mark() -> None:
     assert tree.rotating_check(mem, 62, 1000) == 80
 
 
+@pytest.mark.parametrize("regions", [[(0, 2050)], [(0, 7), (3, 30), (4, 2013)]])
+def test_the_rotating_check_sees_every_leaf_that_changed_wherever_zeros_surround_it(
+    regions: list[tuple[int, int]],
+) -> None:
+    chance = random.Random(SEED)
+    mem = random_memory(chance, 2050, 60)
+    tree = built(tile(regions), mem)
+    assert tree.rotating_check(mem, 0, 2050) == -1
+    for leaf in [0, 6, 7, 15, 16, 36, 37, 1023, 1024, 2049, *chance.sample(range(2050), 40)]:
+        at = 256 * leaf
+        before = mem[at : at + 256]
+        for after in (bytes(256), bytes(255) + b"\x01", chance.randbytes(256)):
+            mem[at : at + 256] = after
+            expected = -1 if after == before else leaf
+            assert tree.rotating_check(mem, 0, 2050) == expected
+            assert tree.rotating_check(mem, leaf, 1) == expected
+            assert tree.rotating_check(mem, leaf + 1, 2050) == -1
+        mem[at : at + 256] = before
+
+
 def test_size_depth_id_and_version_are_all_in_the_root() -> None:
     roots = [
         StateTree(tile(sizes), version).root()
