@@ -34,7 +34,7 @@ STATUS_MISSES_MAX: Final = 2
 REDIAL_FIRST_S: Final = 0.25
 REDIAL_LAST_S: Final = 30.0
 REDIAL_FOREIGN_S: Final = 600.0
-SETTLED_S: Final = 10.0  # a connection that lived this long resets the redial delay
+SETTLED_S: Final = 10.0  # an unwanted connection that lived this long resets the redial delay
 GOODBYE_S_MAX: Final = 1.0
 FAREWELLS_MAX: Final = 256
 
@@ -64,6 +64,7 @@ class Acquaintance:
     rtt_s: float | None = None
     leaving: bool = False
     foreign: bool = False
+    unwanted: bool = False  # one side said so in its goodbye
     gone: trio.Event = field(default_factory=trio.Event)
 
 
@@ -148,6 +149,9 @@ class Acquaintances:
 
     async def take_goodbye(self, peer: str, request: bytes) -> AsyncIterator[bytes]:
         goodbye = decode_goodbye(request)
+        one = self._known.get(peer)
+        if one is not None and goodbye.code != Reason.LEAVING:
+            one.unwanted = True
         self._note_farewell(peer, f"it left: {goodbye.text} ({goodbye.code})")
         for chunk in list[bytes]():  # an empty answer, by a function that is still a generator
             yield chunk
@@ -198,7 +202,7 @@ class Acquaintances:
         """Tell the peer why, and close. Never raises."""
         if one.leaving:
             return
-        one.leaving = True
+        one.leaving = one.unwanted = True
         log.info("parting from %s: %s", one.peer, goodbye.text)
         self._note_farewell(one.peer, goodbye.text)
         with trio.move_on_after(GOODBYE_S_MAX, shield=True):
@@ -237,8 +241,16 @@ class Acquaintances:
                     await one.gone.wait()
                     if one.foreign:
                         delay = REDIAL_FOREIGN_S
-                    elif trio.current_time() - one.since >= SETTLED_S:
+                    elif _was_good(one):
                         delay = REDIAL_FIRST_S
             self._network.count("redials")
             await trio.sleep(delay * (0.5 + self._settings.chance()))
             delay = min(delay * 2, REDIAL_LAST_S)
+
+
+def _was_good(one: Acquaintance) -> bool:
+    """Whether to look for this peer at once: its process ended, or it lived with us for a while.
+
+    All wait for a leader that restarts, however often it does.
+    """
+    return (one.ready and not one.unwanted) or trio.current_time() - one.since >= SETTLED_S

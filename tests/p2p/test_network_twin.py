@@ -9,6 +9,7 @@ from p2p.inbox import BoundedInbox
 from p2p.memory import Faults, World
 from p2p.network import Message
 from p2p.peering import Peering
+from p2p.penalties import INVALID_SNAPSHOT
 from p2p.settings import Settings
 from p2p.topics import BLOCKS
 
@@ -130,3 +131,31 @@ async def test_an_inbox_drops_the_oldest_by_number_and_by_bytes() -> None:
     with pytest.raises(trio.WouldBlock):
         inbox.receive_nowait()
     assert inbox.size == 0
+
+
+async def test_a_peer_that_restarts_ever_again_is_found_as_fast_each_time(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(seed=8)
+    async with world.network("bob", Settings(CHAIN, dial=("memory:alice",))) as bob:
+        for _ in range(20):
+            async with world.network("alice", Settings(CHAIN)):
+                await until_ready(bob)
+                await trio.sleep(1)
+            await trio.sleep(0.2)
+            began = trio.current_time()
+            async with world.network("alice", Settings(CHAIN)):
+                await until_ready(bob, 1)
+                assert trio.current_time() - began < 1.5
+
+
+async def test_a_peer_that_throws_us_out_is_dialled_ever_less(autojump_clock: MockClock) -> None:
+    world = World(seed=9)
+    async with (
+        world.network("alice", Settings(CHAIN)) as alice,
+        world.network("bob", Settings(CHAIN, dial=("memory:alice",))) as bob,
+    ):
+        await until_ready(bob)
+        alice.offend(bob.peer, INVALID_SNAPSHOT)
+        await trio.sleep(60)
+        assert 4 <= bob.counters()["redials"] <= 9  # 0.25 s doubled, times 0.5 to 1.5
