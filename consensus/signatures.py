@@ -14,16 +14,26 @@ never later.
 
 Points with an x coordinate of n or more (v = 2 or 3) are one in 2^127 and are refused.
 
-Recovery is native code that releases the GIL: callers may spread chunks over threads.
+`recover_many` leaves the interpreter lock once for all of its signatures (`recovery.c`): callers
+may spread chunks over threads. Without that module, in a pure build, it recovers one by one.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
 from coincurve import PrivateKey, PublicKey
+from coincurve._libsecp256k1 import ffi, lib
+from coincurve.context import GLOBAL_CONTEXT
 
 from consensus.exceptions import InvalidSignature
 from consensus.keccak import keccak256
+
+try:
+    from consensus import recovery
+except ImportError:  # RIALTO_PURE=1: nothing is compiled
+    recover_points = None
+else:
+    recover_points = recovery.recover_points
 
 SIGNATURE_LENGTH: Final = 2001
 RECOVERY_ID: Final = 2002
@@ -53,6 +63,18 @@ SCALAR_ORDER: Final = ORDER.to_bytes(32, "big")
 SCALAR_HALF: Final = (ORDER // 2).to_bytes(32, "big")
 """Scalars are compared as big-endian bytes: the same order as integers, and no conversion."""
 ADDRESS_ZERO: Final = bytes(ADDRESS_BYTES)
+POINT_BYTES: Final = 64
+NO_POINT: Final = bytes(POINT_BYTES)
+LIBRARY: Final = tuple(
+    int(ffi.cast("uintptr_t", place))
+    for place in (
+        GLOBAL_CONTEXT.ctx,
+        ffi.addressof(lib, "secp256k1_ecdsa_recoverable_signature_parse_compact"),
+        ffi.addressof(lib, "secp256k1_ecdsa_recover"),
+        ffi.addressof(lib, "secp256k1_ec_pubkey_serialize"),
+    )
+)
+"""Where libsecp256k1's context and the three functions of a recovery are in this process."""
 
 
 def sign(private_key: bytes, digest: bytes) -> bytes:
@@ -105,13 +127,37 @@ def recover(digest: bytes, signature: bytes) -> bytes:
 
 def recover_many(pairs: Iterable[tuple[bytes, bytes]]) -> list[bytes | None]:
     """Return for each (digest, signature) the recovered address, None where `recover` raises."""
-    addresses: list[bytes | None] = []
-    for digest, signature in pairs:
-        try:
-            addresses.append(recover(digest, signature))
-        except InvalidSignature:
-            addresses.append(None)
+    if recover_points is None:
+        return [_recovered(digest, signature) for digest, signature in pairs]
+    pairs = list(pairs)
+    places = [n for n, pair in enumerate(pairs) if _is_well_formed(*pair)]
+    digests = b"".join([pairs[n][0] for n in places])
+    points = recover_points(LIBRARY, b"".join([pairs[n][1] for n in places]), digests)
+    addresses: list[bytes | None] = [None] * len(pairs)
+    for at, n in enumerate(places):
+        point = points[at * POINT_BYTES : (at + 1) * POINT_BYTES]
+        address = keccak256(point)[12:]
+        if point != NO_POINT and address != ADDRESS_ZERO:
+            addresses[n] = address
     return addresses
+
+
+def _recovered(digest: bytes, signature: bytes) -> bytes | None:
+    try:
+        return recover(digest, signature)
+    except InvalidSignature:
+        return None
+
+
+def _is_well_formed(digest: bytes, signature: bytes) -> bool:
+    """Whether `_check_digest` and `_check_form` would let it pass."""
+    return (
+        len(digest) == DIGEST_BYTES
+        and len(signature) == SIGNATURE_BYTES
+        and signature[64] <= 1
+        and SCALAR_ZERO < signature[:32] < SCALAR_ORDER
+        and SCALAR_ZERO < signature[32:64] <= SCALAR_HALF
+    )
 
 
 def from_wallet(signature: bytes) -> bytes:

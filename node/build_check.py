@@ -24,6 +24,7 @@ STALE_BUILD: Final = 7001
 
 ROOT: Final = Path(consensus.__path__[0]).parent
 MODULE_LIST: Final = "consensus/core_modules.txt"
+NATIVE: Final = "consensus/recovery.c"
 MANIFEST: Final = "consensus/core_manifest.json"
 
 
@@ -55,7 +56,7 @@ def stale_sources(root: Path = ROOT) -> Iterator[str]:
         built_from: dict[str, str] = json.loads((root / MANIFEST).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         built_from = {}
-    modules = core_sources(root)
+    modules = [*core_sources(root), NATIVE]
     for source in [MODULE_LIST, *modules]:
         path = root / source
         digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "absent"

@@ -7,7 +7,6 @@ a measurement.
 fixed promise, so that what is measured is the way from the socket to the sequencer and back.
 """
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -22,6 +21,7 @@ from node.app import Keys, Node, ValidatorKey
 from node.bench.rpc_orders import secret
 from node.config import Address
 from node.feeds.feeds import Feeds
+from node.interpreter import settle
 from node.machine import RealMachine
 from node.process import all_methods
 from node.rpc.dispatch import Dispatcher
@@ -87,6 +87,5 @@ async def _serve(pipe: Connection, genesis: bytes, is_signed: bool) -> None:
         await nursery.start(node.run)
         nursery.start_soon(feeds.run)
         await nursery.start(server.run)
-        gc.collect()
-        gc.freeze()
+        settle()
         pipe.send(server.port)

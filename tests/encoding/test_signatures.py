@@ -138,29 +138,29 @@ def test_any_flipped_bit_of_signature_or_digest_never_recovers_the_same_address(
             assert signatures.recover_many([pair]) != [signer], f"bit {bit}"
 
 
-@pytest.mark.parametrize(
-    ("signature", "number"),
-    [
-        (b"", signatures.SIGNATURE_LENGTH),
-        (SIGNATURE[:64], signatures.SIGNATURE_LENGTH),
-        (SIGNATURE + b"\0", signatures.SIGNATURE_LENGTH),
-        (SIGNATURE[:64] + b"\2", signatures.RECOVERY_ID),
-        (SIGNATURE[:64] + b"\3", signatures.RECOVERY_ID),
-        (SIGNATURE[:64] + b"\x1b", signatures.RECOVERY_ID),
-        (SIGNATURE[:64] + b"\x1c", signatures.RECOVERY_ID),
-        (SIGNATURE[:64] + b"\xff", signatures.RECOVERY_ID),
-        (word(0) + SIGNATURE[32:], signatures.R_RANGE),
-        (word(ORDER) + SIGNATURE[32:], signatures.R_RANGE),
-        (b"\xff" * 32 + SIGNATURE[32:], signatures.R_RANGE),
-        (SIGNATURE[:32] + word(0) + b"\0", signatures.S_RANGE),
-        (SIGNATURE[:32] + word(ORDER) + b"\0", signatures.S_RANGE),
-        (SIGNATURE[:32] + b"\xff" * 32 + b"\0", signatures.S_RANGE),
-        (SIGNATURE[:32] + word(ORDER - 1) + b"\0", signatures.HIGH_S),
-        (SIGNATURE[:32] + word(ORDER // 2 + 1) + b"\0", signatures.HIGH_S),
-        (word(5) + word(1) + b"\0", signatures.NOT_RECOVERABLE),
-        (word(ORDER - 1) + word(1) + b"\1", signatures.NOT_RECOVERABLE),
-    ],
-)
+MALFORMED = [
+    (b"", signatures.SIGNATURE_LENGTH),
+    (SIGNATURE[:64], signatures.SIGNATURE_LENGTH),
+    (SIGNATURE + b"\0", signatures.SIGNATURE_LENGTH),
+    (SIGNATURE[:64] + b"\2", signatures.RECOVERY_ID),
+    (SIGNATURE[:64] + b"\3", signatures.RECOVERY_ID),
+    (SIGNATURE[:64] + b"\x1b", signatures.RECOVERY_ID),
+    (SIGNATURE[:64] + b"\x1c", signatures.RECOVERY_ID),
+    (SIGNATURE[:64] + b"\xff", signatures.RECOVERY_ID),
+    (word(0) + SIGNATURE[32:], signatures.R_RANGE),
+    (word(ORDER) + SIGNATURE[32:], signatures.R_RANGE),
+    (b"\xff" * 32 + SIGNATURE[32:], signatures.R_RANGE),
+    (SIGNATURE[:32] + word(0) + b"\0", signatures.S_RANGE),
+    (SIGNATURE[:32] + word(ORDER) + b"\0", signatures.S_RANGE),
+    (SIGNATURE[:32] + b"\xff" * 32 + b"\0", signatures.S_RANGE),
+    (SIGNATURE[:32] + word(ORDER - 1) + b"\0", signatures.HIGH_S),
+    (SIGNATURE[:32] + word(ORDER // 2 + 1) + b"\0", signatures.HIGH_S),
+    (word(5) + word(1) + b"\0", signatures.NOT_RECOVERABLE),
+    (word(ORDER - 1) + word(1) + b"\1", signatures.NOT_RECOVERABLE),
+]
+
+
+@pytest.mark.parametrize(("signature", "number"), MALFORMED)
 def test_every_malformed_signature_is_refused_by_its_own_number(
     signature: bytes, number: int
 ) -> None:
@@ -248,6 +248,37 @@ def test_many_recoveries_keep_their_order_and_mark_the_refused_in_threads_too() 
     with ThreadPoolExecutor(2) as pool:
         chunks = list(pool.map(signatures.recover_many, (pairs[:64], pairs[64:])))
     assert chunks[0] + chunks[1] == expected
+
+
+def test_one_bad_among_many_is_refused_alone() -> None:
+    """Each form of a bad signature that one recovery refuses by number, and bad digests."""
+    infinite = (word(12_345), word(GENERATOR_X) + word(12_345) + b"\0")
+    bad = [(DIGEST, signature) for signature, _ in MALFORMED]
+    bad += [infinite, (DIGEST[1:], SIGNATURE), (DIGEST + b"\0", SIGNATURE), (b"", b"")]
+    pairs = [pair for one in bad for pair in ((DIGEST, SIGNATURE), one)]
+    assert signatures.recover_many(pairs) == [ADDRESS, None] * len(bad)
+    assert signatures.recover_many(bad) == [None] * len(bad)
+    assert signatures.recover_many([]) == []
+
+
+def test_many_recoveries_refuse_the_address_that_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signatures, "keccak256", lambda _: bytes(range(12)) + bytes(20))
+    assert signatures.recover_many([(DIGEST, SIGNATURE)]) == [None]
+
+
+@FUZZ
+@given(st.lists(st.tuples(digests, st.binary(min_size=64, max_size=64), st.integers(0, 2))))
+def test_many_recoveries_are_those_one_by_one(drawn: list[tuple[bytes, bytes, int]]) -> None:
+    pairs = [(digest, scalars + bytes((v,))) for digest, scalars, v in drawn]
+    one_by_one = [signatures._recovered(*pair) for pair in pairs]
+    assert signatures.recover_many(pairs) == one_by_one
+
+
+def test_recovery_in_c_refuses_lengths_that_do_not_fit() -> None:
+    recovery = pytest.importorskip("consensus.recovery", reason="nothing is compiled")
+    for signed, hashed in ((SIGNATURE[:64], DIGEST), (SIGNATURE, DIGEST * 2), (SIGNATURE, b"")):
+        with pytest.raises(ValueError, match="65 bytes"):
+            recovery.recover_points(signatures.LIBRARY, signed, hashed)
 
 
 @FUZZ
