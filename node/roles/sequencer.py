@@ -51,12 +51,12 @@ BAD_SIGNATURE: Final = 7333
 
 INBOX_SUBMISSIONS_MAX: Final = 8192
 VERIFY_AT_ONCE_MAX: Final = 256
-VERIFY_AT_HAND_MAX: Final = 4
+VERIFY_AT_HAND_MAX: Final = 16
 VERIFIED_BATCHES_MAX: Final = 4
 UNCERTIFIED_BLOCKS_MAX: Final = 8
 HEARTBEAT_MS: Final = 2000
 """An idle chain has a block this often: its clock goes on and schedules fall due."""
-GATHER_MS: Final = 2
+GATHER_MS: Final = 1
 """From the begin of one sync to the next: what comes meanwhile shares one write and one signature.
 What comes after a pause is synced at once."""
 SLICE_MS: Final = 5
@@ -315,7 +315,7 @@ class Sequencer:
         await self._publish(sealed, flush)
 
     async def _release(self) -> None:
-        """Sync when something waits, at most every 2 ms, then let it out."""
+        """Sync when something waits, at most once a millisecond, then let it out."""
         begun = -math.inf
         while True:
             while not (self._unsynced or self._to_tell):
