@@ -14,6 +14,7 @@ import pytest
 from node.build_check import (
     MANIFEST,
     MODULE_LIST,
+    NATIVE,
     ROOT,
     STALE_BUILD,
     compiled_state,
@@ -26,13 +27,13 @@ SOURCES = ("consensus/bid.py", "consensus/book/ask.py")
 
 
 def make_tree(root: Path) -> Path:
-    """A tree whose two core modules were "compiled" from their present text."""
+    """A tree whose core, two modules and one in C, was "compiled" from its present text."""
     (root / "consensus" / "book").mkdir(parents=True)
     (root / MODULE_LIST).write_text("\n".join(SOURCES) + "\n")
-    for source in SOURCES:
+    for source in (*SOURCES, NATIVE):
         (root / source).write_text(f"# {source}\n")
         binary_of(root, source).write_bytes(b"a binary")
-    hashed = [MODULE_LIST, *SOURCES]
+    hashed = [MODULE_LIST, *SOURCES, NATIVE]
     digests = {path: sha256((root / path).read_bytes()).hexdigest() for path in hashed}
     (root / MANIFEST).write_text(json.dumps(digests))
     return root
@@ -61,14 +62,14 @@ def test_sources_without_binaries_are_interpreted_whatever_the_manifest_says(
     tmp_path: Path,
 ) -> None:
     root = make_tree(tmp_path)
-    for source in SOURCES:
+    for source in (*SOURCES, NATIVE):
         binary_of(root, source).unlink()
         (root / source).write_text("# edited\n")
     refuse_stale(root)
     assert compiled_state(root) == "interpreted"
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", [*SOURCES, NATIVE])
 def test_an_edited_source_is_refused_by_name(tmp_path: Path, source: str) -> None:
     root = make_tree(tmp_path)
     (root / source).write_text("# edited\n")
@@ -122,7 +123,8 @@ class Project:
         shutil.copy(ROOT / "scripts" / "pure", root / "scripts")
         shutil.copytree(ROOT / "node", root / "node")
         (root / "consensus").mkdir()
-        shutil.copy(ROOT / "consensus" / "exceptions.py", root / "consensus")
+        for name in ("consensus/exceptions.py", NATIVE):
+            shutil.copy(ROOT / name, root / "consensus")
         (root / "consensus" / "__init__.py").write_text("")
         (root / MODULE_LIST).write_text("consensus/tick.py\nconsensus/lot.py\n")
         (root / "consensus" / "tick.py").write_text("def tick() -> int:\n    return 1\n")
@@ -181,4 +183,4 @@ def test_a_rebuild_compiles_whatever_the_time_stamps_say_and_leaves_no_older_bin
     project.build()
     assert project.check() == (0, "compiled\n")
     left = [*tmp_path.glob("*.so"), *(tmp_path / "consensus").glob("*.so")]
-    assert {binary.name.partition(".")[0] for binary in left} == {"lot", "lot__mypyc"}
+    assert {binary.name.partition(".")[0] for binary in left} == {"lot", "lot__mypyc", "recovery"}
