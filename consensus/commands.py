@@ -103,9 +103,8 @@ def place(
 ) -> bytes:
     """An order; `kind` is the type, `lots` a budget in quote atoms where the type is 2."""
     bits = side << SIDE_SHIFT | tif << TIF_SHIFT | kind << TYPE_SHIFT | post << POST_SHIFT
-    bits |= stp << STP_SHIFT | int(reduce_only) << FLAGS_SHIFT
-    words = (client, price, lots, display, minimum, expires)
-    return operation(OP_PLACE, *words, market=market, bits=bits)
+    bits |= stp << STP_SHIFT | int(reduce_only) << FLAGS_SHIFT | market << MARKET_SHIFT
+    return ROW.pack(OP_PLACE | bits, client, price, lots, display, minimum, expires, 0)
 
 
 def amend(market: int, handle: int, price: int, total: int) -> bytes:

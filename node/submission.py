@@ -11,8 +11,7 @@ here: whether the signature is good (`consensus.authority`) or the group may be 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import trio
 
@@ -35,19 +34,18 @@ ANSWERS_BYTES_MAX: Final = REPLY_BYTES_MAX
 EVENTS_BYTES_MAX: Final = 1 << 17
 
 
-@dataclass(frozen=True, slots=True)
 class Submission:
     """A group and the 65-byte signature that came with it; nothing is verified.
 
     `rows` are the group's, packed once: six steps of a command's way need them.
     """
 
-    group: Group
-    signature: bytes
-    rows: bytes = field(init=False, repr=False, compare=False)
+    __slots__ = ("group", "rows", "signature")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", self.group.rows)
+    def __init__(self, group: Group, signature: bytes) -> None:
+        self.group: Final = group
+        self.signature: Final = signature
+        self.rows: Final = group.rows
 
     @property
     def data(self) -> bytes:
@@ -59,8 +57,7 @@ class Submission:
         return command_hash(self.rows, self.signature)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of a submission. `number` 0: `promise` holds the leader's signed answer."""
 
     number: int

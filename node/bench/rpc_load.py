@@ -15,7 +15,7 @@ from typing import Final
 from node.exceptions import NodeError
 
 RPC_BENCH: Final = 7305
-READ_BYTES: Final = 1 << 18
+READ_BYTES: Final = 1 << 16
 MARK: Final = b'{"jsonrpc"'
 ERROR: Final = b'"error"'
 IDENT: Final = re.compile(rb'"id":(\d+)[,}]')

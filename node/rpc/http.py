@@ -9,8 +9,10 @@ requests at most 64 wait. CORS is open to every origin: commands authenticate th
 are no cookies, so a page of another origin can do nothing in a person's name.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import Final, NamedTuple
 
 import trio
@@ -19,6 +21,7 @@ from node.rpc.client import Client
 from node.rpc.dispatch import Dispatcher
 from node.rpc.http_requests import Refusal, Request, Requests
 from node.rpc.outbox import Outbox
+from node.rpc.plain_socket import receive
 
 HEAD_S_MAX: Final = 5
 BODY_S_MAX: Final = 10
@@ -26,7 +29,6 @@ IDLE_S_MAX: Final = 75
 ANSWER_S_MAX: Final = 30
 REQUESTS_WAITING_MAX: Final = 64
 SLICE_S: Final = 0.005
-READ_BYTES: Final = 1 << 16
 
 CORS: Final = (
     b"Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
@@ -103,6 +105,7 @@ class HttpConnection:
         self._slots: deque[Slot] = deque()
         self._sent = trio.Event()
         self._is_ending = False
+        self._is_waiting = False
         self._reading = trio.CancelScope()
 
     async def run(self) -> bytes | None:
@@ -117,43 +120,52 @@ class HttpConnection:
     def finish(self) -> None:
         """Take no more requests; the answers that are due still go out."""
         self._is_ending = True
-        if not self._requests.has_begun:
+        if self._is_waiting and not self._requests.has_begun:
             self._reading.cancel()
 
     async def _read(self) -> bytes | None:
+        """Serve what is read; the deadline of the one scope is moved, because scopes are dear."""
         requests, phase, deadline = self._requests, (0, True), trio.current_time() + HEAD_S_MAX
-        while not self._is_ending:
-            with trio.CancelScope(deadline=deadline) as self._reading:
-                data = await self._stream.receive_some(READ_BYTES)
-            if self._reading.cancelled_caught:
-                if requests.has_begun and not self._is_ending:
-                    self._refuse(408)
-                return None
-            if not data:
-                return None
-            try:
-                done, upgrade = requests.feed(data)
-            except Refusal as refusal:
-                await self._serve_all(requests.rest())
-                self._refuse(refusal.status)
-                return None
-            await self._serve_all(done)
-            if upgrade is not None:
-                return upgrade
-            if requests.expects:
-                requests.expects = False
-                self._outbox.push(CONTINUE)
-            before = trio.current_time()
-            if self._outbox.is_full:
-                await self._outbox.room()
-            while len(self._slots) > REQUESTS_WAITING_MAX:
-                await self._answered()
-            now = trio.current_time()
-            if phase == (requests.begun, requests.in_body) and requests.has_begun:
-                deadline += now - before  # it is we who held it up
-            else:
-                phase, deadline = (requests.begun, requests.in_body), now + self._patience()
+        with self._reading:
+            while not self._is_ending:
+                self._reading.deadline, self._is_waiting = deadline, True
+                data = await receive(self._stream)
+                self._reading.deadline, self._is_waiting = math.inf, False
+                if not data:
+                    return None
+                self._outbox.hold()
+                goes_on, upgrade = await self._take(data)
+                self._outbox.flush()
+                if not goes_on:
+                    return upgrade
+                before = trio.current_time()
+                if self._outbox.is_full:
+                    await self._outbox.room()
+                while len(self._slots) > REQUESTS_WAITING_MAX:
+                    await self._answered()
+                now = trio.current_time()
+                if phase == (requests.begun, requests.in_body) and requests.has_begun:
+                    deadline += now - before  # it is we who held it up
+                else:
+                    phase, deadline = (requests.begun, requests.in_body), now + self._patience()
+        if requests.has_begun and not self._is_ending:
+            self._refuse(408)
         return None
+
+    async def _take(self, data: bytes | bytearray) -> tuple[bool, bytes | None]:
+        """Serve the requests that end in `data`: whether to read on, and what an upgrade sent."""
+        requests = self._requests
+        try:
+            done, upgrade = requests.feed(data)
+        except Refusal as refusal:
+            await self._serve_all(requests.rest())
+            self._refuse(refusal.status)
+            return False, None
+        await self._serve_all(done)
+        if requests.expects:
+            requests.expects = False
+            self._outbox.push(CONTINUE)
+        return upgrade is None, upgrade
 
     def _patience(self) -> float:
         if not self._requests.has_begun:
@@ -164,16 +176,17 @@ class HttpConnection:
 
     async def _serve_all(self, requests: list[Request]) -> None:
         """Serve in order; the loop gets its turn every 5 ms."""
-        slice_end = trio.current_time() + SLICE_S
+        slice_end = perf_counter() + SLICE_S
         for request in requests:
-            await self._outbox.room()
+            if self._outbox.is_full:
+                await self._outbox.room()
             self._serve(request)
             if request.closes:
                 self._is_ending = True
                 return
-            if trio.current_time() > slice_end:
+            if perf_counter() > slice_end:
                 await trio.lowlevel.checkpoint()
-                slice_end = trio.current_time() + SLICE_S
+                slice_end = perf_counter() + SLICE_S
 
     def _serve(self, request: Request) -> None:
         slot = Slot()

@@ -13,12 +13,19 @@ half of the limit waits, and what it has asked already waits with it, so that on
 reads is held back; it costs half a mebibyte, and its connection when 30 s brought no progress.
 The limit is for what nobody asked for. The answers to a thousand pipelined commands come at once,
 when the disk has them: eight mebibytes may wait before their reader is slow.
+
+To wake the writer for one answer costs as much as the answer. So whoever reads a client's calls
+holds the writer back meanwhile, and then flushes: what the socket takes at once leaves without the
+writer, and the rest is its business as ever.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final
 
 import trio
+
+from node.rpc.plain_socket import send_now
 
 UNREAD_BYTES_MAX: Final = 1 << 20
 ANSWERS_BYTES_MAX: Final = 8 << 20
@@ -33,6 +40,8 @@ class Outbox:
         """`drop` ends the connection in a moment, whatever the writer does."""
         self._stream = stream
         self._drop = drop
+        self._is_held = False
+        self._is_sending = False
         self._waiting: list[bytes] = []
         self._news = trio.Event()
         self._room = trio.Event()
@@ -55,6 +64,28 @@ class Outbox:
         self._waiting.append(data)
         self.size += len(data)
         self._unasked += 0 if asked else len(data)
+        if not self._is_held:
+            self._news.set()
+
+    def hold(self) -> None:
+        """Leave what is pushed from now on to `flush`."""
+        self._is_held = True
+
+    def flush(self) -> None:
+        """Send what the socket takes without waiting; the writer is woken for the rest."""
+        self._is_held = False
+        if not self._waiting:
+            return
+        if not self._is_sending and not self.is_closing:
+            data = b"".join(self._waiting)
+            sent = send_now(self._stream, data)
+            if sent == len(data):
+                self._waiting.clear()
+                self.size = self._unasked = 0
+                return
+            self._waiting = [data[sent:]]
+            self.size -= sent
+            self._unasked = min(self._unasked, self.size)
         self._news.set()
 
     def close(self) -> None:
@@ -70,23 +101,29 @@ class Outbox:
     async def room(self) -> None:
         """Return when less than half of the limit waits."""
         while self.is_full:
+            self._news.set()
             self._room = trio.Event()
             await self._room.wait()
 
     async def run(self) -> None:
-        """Send what is pushed, until closed. Raises what the stream raises."""
-        while True:
-            data, unasked = b"".join(self._waiting), self._unasked
-            self._waiting.clear()
-            if data:
-                with trio.fail_after(SEND_S_MAX):
+        """Send what is pushed, until closed. Raises what the stream raises, and `TooSlowError`."""
+        with trio.CancelScope() as patience:  # one for all that is ever sent: scopes are dear
+            while True:
+                data, unasked = b"".join(self._waiting), self._unasked
+                self._waiting.clear()
+                if data:
+                    patience.deadline = trio.current_time() + SEND_S_MAX
+                    self._is_sending = True
                     await self._stream.send_all(data)
-                self.size -= len(data)
-                self._unasked -= unasked
-                if not self.is_full:
-                    self._room.set()
-            elif self.is_closing:
-                return
-            else:
-                self._news = trio.Event()
-                await self._news.wait()
+                    self._is_sending = False
+                    patience.deadline = math.inf
+                    self.size -= len(data)
+                    self._unasked -= unasked
+                    if not self.is_full:
+                        self._room.set()
+                elif self.is_closing:
+                    return
+                else:
+                    self._news = trio.Event()
+                    await self._news.wait()
+        raise trio.TooSlowError

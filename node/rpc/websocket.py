@@ -13,6 +13,7 @@ and would forbid sharing one frame among all subscribers of a feed.
 """
 
 import struct
+from time import perf_counter
 from typing import Final
 
 import trio
@@ -24,12 +25,12 @@ from websockets.server import ServerProtocol
 from node.rpc.client import Client
 from node.rpc.dispatch import Dispatcher, is_utf8
 from node.rpc.outbox import Outbox
+from node.rpc.plain_socket import receive
 
 MESSAGE_BYTES_MAX: Final = 256 << 10
 PING_S: Final = 20
 SILENCE_S_MAX: Final = 40
 SLICE_S: Final = 0.005
-READ_BYTES: Final = 1 << 16
 CLOSE_GOING_AWAY: Final = 1001
 CLOSE_NOT_UTF8: Final = 1007
 CLOSE_TOO_BIG: Final = 1009
@@ -79,25 +80,28 @@ class WebSocketConnection:
                 protocol.receive_data(data)
             else:
                 protocol.receive_eof()
+            self._outbox.hold()
             await self._hear_all()
             self._flush()
+            self._outbox.flush()
             if not data or protocol.state is State.CLOSED or protocol.close_expected():
                 return
             if self._outbox.is_full:
                 await self._outbox.room()
-            data = await self._stream.receive_some(READ_BYTES)
+            data = await receive(self._stream)
             self._heard = trio.current_time()
 
     async def _hear_all(self) -> None:
-        slice_end = trio.current_time() + SLICE_S
+        outbox, slice_end = self._outbox, perf_counter() + SLICE_S
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 if event.opcode in DATA and not self._has_failed:
-                    await self._outbox.room()
+                    if outbox.is_full:
+                        await outbox.room()
                     self._hear(event)
-                if trio.current_time() > slice_end:
+                if perf_counter() > slice_end:
                     await trio.lowlevel.checkpoint()
-                    slice_end = trio.current_time() + SLICE_S
+                    slice_end = perf_counter() + SLICE_S
             elif isinstance(event, Request):
                 self._protocol.send_response(self._protocol.accept(event))
 

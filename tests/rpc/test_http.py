@@ -10,6 +10,7 @@ from sockets import Methods, RawHttp, call, http, request, serving
 
 from node.rpc import http as http_module
 from node.rpc import http_requests, server
+from node.rpc.plain_socket import READ_BYTES
 
 METHODS = Methods().named()
 
@@ -168,7 +169,7 @@ async def test_a_refusal_waits_for_the_answers_before_it() -> None:
 async def test_of_pipelined_requests_only_so_many_wait() -> None:
     methods = Methods()
     limit = http_module.REQUESTS_WAITING_MAX
-    per_read = http_module.READ_BYTES // len(request(call("later"))) + 1
+    per_read = READ_BYTES // len(request(call("later"))) + 1
     async with (
         serving(methods.named()) as on,
         http(on) as client,
