@@ -17,9 +17,12 @@ from typing import Any
 class DevProcess:
     """One dev chain; `port` stays the same over restarts."""
 
-    def __init__(self, data_dir: Path | None = None, log: Path | None = None) -> None:
+    def __init__(
+        self, data_dir: Path | None = None, log: Path | None = None, *, has_l1: bool = False
+    ) -> None:
         self._data_dir = data_dir
         self._log = log
+        self._has_l1 = has_l1
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.facts: dict[str, Any] = {}
@@ -31,6 +34,8 @@ class DevProcess:
     def start(self) -> None:
         command = [sys.executable, "-m", "node.cli", "dev", "--json"]
         command += ["--rpc", f"127.0.0.1:{self.port}"]
+        l1_port = self.facts.get("l1", 0)
+        command += ["--l1-rpc", f"127.0.0.1:{l1_port}"] if self._has_l1 else ["--no-l1"]
         if self._data_dir is not None:
             command += ["--data-dir", str(self._data_dir)]
         log = self._log.open("ab") if self._log else subprocess.DEVNULL
@@ -57,9 +62,11 @@ class DevProcess:
 
 
 @contextmanager
-def dev_process(data_dir: Path | None = None, log: Path | None = None) -> Iterator[DevProcess]:
+def dev_process(
+    data_dir: Path | None = None, log: Path | None = None, *, has_l1: bool = False
+) -> Iterator[DevProcess]:
     """A started dev chain that does not outlive the test."""
-    process = DevProcess(data_dir, log)
+    process = DevProcess(data_dir, log, has_l1=has_l1)
     try:
         process.start()
         yield process

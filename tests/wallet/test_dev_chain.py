@@ -7,6 +7,8 @@ import pytest
 from eth_account import Account
 
 from consensus.genesis import parse
+from node import cli
+from node.commands import dev
 from node.dev_chain import ACCOUNTS, new_dev_chain, open_dev_chain
 from node.exceptions import NodeError
 from node.wallet.dev_accounts import PHRASE, dev_accounts
@@ -27,6 +29,22 @@ def test_a_chain_begins_now_and_funds_every_account() -> None:
     assert [one.key for one in chain.genesis.validators] == [chain.validator.key]
     owners = {deposit.owner for deposit in chain.genesis.deposits}
     assert owners == {account.address for account in dev_accounts(ACCOUNTS)}
+
+
+def test_a_chain_with_an_l1_has_its_contract_and_no_funds_in_genesis(tmp_path: Path) -> None:
+    contract = bytes(range(20))
+    chain = open_dev_chain(tmp_path / "dev", NOW_MS, contract)
+    assert chain.genesis.contract == contract and not chain.genesis.deposits
+    assert parse(chain.data) == chain.genesis
+    assert open_dev_chain(tmp_path / "dev", NOW_MS) == chain  # it stays what it was made with
+
+
+def test_where_the_l1s_machine_is_missing_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dev, "find_spec", lambda name: None)
+    assert cli.main(["dev", "--json"]) == 2
+    assert "error E7872" in capsys.readouterr().err
 
 
 def test_a_directory_gives_the_same_chain_again(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ of the caller. So code that would credit deposits at `latest` fails here as it w
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from eth.abc import BlockAPI, BlockHeaderAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, DatabaseAPI
 from eth_utils import ValidationError
 
 from consensus.rollup.batch import BLOBS_MAX
 from node.exceptions import NodeError
-from node.l1.embedded.machine import new_chain
+from node.l1.embedded.machine import open_chain
 from node.l1.embedded.pool import Pool, is_blob
 from node.l1.transactions import GAS_PER_BLOB
 
@@ -34,7 +34,8 @@ TRANSACTIONS_PER_BLOCK_MAX: Final = 500
 
 
 class EmbeddedChain:
-    """A chain at genesis. `balances`: wei by address; `clock`: Unix seconds."""
+    """A chain at genesis, or that of `database`. `balances`: wei by address; `clock`: Unix
+    seconds."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class EmbeddedChain:
         chain_id: int = 1337,
         epoch_blocks: int = EPOCH_BLOCKS,
         sidecar_version: int = 1,
+        database: DatabaseAPI | None = None,
     ) -> None:
         if epoch_blocks < 1 or sidecar_version not in (0, 1):
             text = f"epochs of {epoch_blocks} blocks, sidecars of version {sidecar_version}"
@@ -57,7 +59,9 @@ class EmbeddedChain:
         """Wei per blob gas, the same for blobs."""
         self._clock: Final = clock
         self._ahead_s = 0
-        self.chain: Final = new_chain(chain_id, balances, clock(), GAS_LIMIT)
+        self.chain: Final = open_chain(
+            chain_id, balances, clock(), GAS_LIMIT, database
+        )
 
     @property
     def head(self) -> BlockHeaderAPI:

@@ -13,11 +13,11 @@ from hashlib import sha256
 from typing import Any, Final
 
 import ckzg
-from eth.abc import ComputationAPI
+from eth.abc import ComputationAPI, DatabaseAPI
 from eth.chains.base import MiningChain
 from eth.consensus.noproof import NoProofConsensus
 from eth.db.atomic import AtomicDB
-from eth.exceptions import VMError
+from eth.exceptions import CanonicalHeadNotFound, VMError
 from eth.vm.forks.cancun import constants as cancun
 from eth.vm.forks.prague import PragueVM
 from eth.vm.forks.prague import constants as prague
@@ -109,10 +109,15 @@ class Machine(PragueVM):
     consensus_class = NoProofConsensus
 
 
-def new_chain(
-    chain_id: int, balances: Mapping[bytes, int], time: int, gas_limit: int
+def open_chain(
+    chain_id: int,
+    balances: Mapping[bytes, int],
+    time: int,
+    gas_limit: int,
+    database: DatabaseAPI | None = None,
 ) -> MiningChain:
-    """A chain of one block: `balances` in wei, by address; `time` in seconds."""
+    """The chain that `database` holds; else one of one block: `balances` in wei, by address;
+    `time` in seconds. In memory without a database."""
     kind: Any = type(
         "Chain",
         (MiningChain,),
@@ -138,5 +143,9 @@ def new_chain(
         "timestamp": time,
         "base_fee_per_gas": BASE_FEE_AT_GENESIS,
     }
-    chain: MiningChain = kind.from_genesis(AtomicDB(), header, accounts)
-    return chain
+    store = AtomicDB(database)
+    try:
+        kept: MiningChain = kind(store)
+    except CanonicalHeadNotFound:
+        kept = kind.from_genesis(store, header, accounts)
+    return kept

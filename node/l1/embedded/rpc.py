@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from eth._utils.address import generate_contract_address
-from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, DatabaseAPI, ReceiptAPI
 from eth.exceptions import HeaderNotFound, TransactionNotFound
 from eth.vm.message import Message
 from eth_utils import ValidationError
@@ -50,9 +50,10 @@ class EmbeddedL1:
         *,
         clock: Callable[[], int] = lambda: int(time.time()),
         automine: bool = True,
+        database: DatabaseAPI | None = None,
         **settings: int,
     ) -> None:
-        self.chain: Final = EmbeddedChain(balances, clock=clock, **settings)
+        self.chain: Final = EmbeddedChain(balances, clock=clock, database=database, **settings)
         self.automine = automine
         self.is_down = False
 
