@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from node.exceptions import NodeError
 from node.l1.backlog import COMMITTER_SETTING, Batching
-from node.l1.fees import GWEI, Caps
+from node.l1.fees import GWEI, MILLIETHER, Caps
 from node.snapshots import EVERY_BLOCKS, KEPT, Retention
 from node.telemetry.logs import FORMATS, TEXT
 
@@ -112,6 +112,8 @@ def _add_settling(parser: argparse.ArgumentParser) -> None:
         ("backlog-blobs", Batching.backlog_blobs, "blobs' worth of blocks that may wait for L1"),
         ("fee-cap", Caps().fee // GWEI, "gwei for a gas, the most that is offered"),
         ("blob-fee-cap", Caps().blob_fee // GWEI, "gwei for a blob gas, the most that is offered"),
+        ("fee-total-cap", Caps().total // MILLIETHER, "thousandths of an ether for the gas of one "
+         "transaction, the most that is offered"),
     ):
         parser.add_argument(
             f"--{option}", type=int, default=default, metavar="N", help=f"{what} ({default})"
@@ -148,7 +150,11 @@ def config_of(arguments: argparse.Namespace) -> Config:
         batching=Batching(
             arguments.batch_blobs, arguments.batch_deadline, arguments.backlog_blobs
         ),
-        caps=Caps(GWEI * arguments.fee_cap, GWEI * arguments.blob_fee_cap),
+        caps=Caps(
+            GWEI * arguments.fee_cap,
+            GWEI * arguments.blob_fee_cap,
+            MILLIETHER * arguments.fee_total_cap,
+        ),
     )
 
 
@@ -161,8 +167,9 @@ def check_settling(arguments: argparse.Namespace) -> None:
     if committer is not None and (attester is None or arguments.role != LEADER):
         text = "--committer-key is for a leader that is a member of the committee"
         raise NodeError(COMMITTER_SETTING, f"{text}: give --role leader and --attester-key too")
-    if arguments.fee_cap < 1 or arguments.blob_fee_cap < 1:
-        raise NodeError(COMMITTER_SETTING, "fee caps are at least 1 gwei")
+    if min(arguments.fee_cap, arguments.blob_fee_cap, arguments.fee_total_cap) < 1:
+        text = "fee caps are at least 1: gwei, and thousandths of an ether in all"
+        raise NodeError(COMMITTER_SETTING, text)
 
 
 def read_retention(arguments: argparse.Namespace) -> Retention:

@@ -344,18 +344,21 @@ class Committer:
     ) -> None:
         """Sign, store, send; or wait while the L1 asks more than the operator allows."""
         self.market = await market_of(self._l1)
-        fees = await self._fees(intent, self.market, sidecar is not None)
+        caps = self._caps.within(call.gas)
+        fees = await self._fees(intent, self.market, caps, sidecar is not None)
         if fees is None:
             return self._wait(f"the L1 asks more than the fee caps for {name_of(intent)}")
         hashed = batch_hash(decode_batch(intent.batch)) if intent.batch else b""
         stored = await self.lane.put(intent, call, fees, self._at, hashed, sidecar)
         return await self._send(stored, how)
 
-    async def _fees(self, intent: Intent, market: Market, has_blobs: bool) -> Fees | None:
+    async def _fees(
+        self, intent: Intent, market: Market, caps: Caps, has_blobs: bool
+    ) -> Fees | None:
         if not await self._is_waiting(intent):
-            return offer(market, self._caps, has_blobs)
+            return offer(market, caps, has_blobs)
         highest = max(intent.attempts, key=lambda one: (one.max_blob_fee, one.max_fee))
-        return replacement(fees_of(highest), market, self._caps)
+        return replacement(fees_of(highest), market, caps)
 
     async def _send(self, intent: Intent, how: str) -> None:
         newest = intent.newest

@@ -28,6 +28,7 @@ minutes, and what is offered is not what is paid."""
 BLOB_FLOOR_DIVISOR: Final = 16  # EIP-7918: 2^13 gas for a blob of 2^17
 CALLDATA_BYTE_GAS: Final = 40  # EIP-7623, a byte that is not zero
 GWEI: Final = 10**9
+MILLIETHER: Final = 10**15
 
 
 class Market(NamedTuple):
@@ -44,10 +45,16 @@ class Market(NamedTuple):
 
 
 class Caps(NamedTuple):
-    """The most that is ever offered, wei per gas and per blob gas."""
+    """The most that is ever offered, wei per gas and per blob gas; `total`: wei for all the gas of
+    one transaction. geth and its kin refuse to send more than an ether (`--rpc.txfeecap`)."""
 
     fee: int = 200 * GWEI
     blob_fee: int = 200 * GWEI
+    total: int = 10**18
+
+    def within(self, gas: int) -> "Caps":
+        """The caps of a transaction with so much gas."""
+        return self._replace(fee=min(self.fee, self.total // max(1, gas)))
 
 
 async def market_of(l1: L1) -> Market:

@@ -9,7 +9,7 @@ from node.l1.transactions import Fees
 
 PRICES = st.integers(0, 10**12)
 MARKETS = st.builds(Market, PRICES, PRICES, PRICES)
-CAPS = st.builds(Caps, st.integers(1, 10**13), st.integers(1, 10**13))
+CAPS = st.builds(Caps, st.integers(1, 10**13), st.integers(1, 10**13), st.just(10**18))
 
 
 @given(MARKETS, CAPS, st.booleans())
@@ -43,6 +43,17 @@ def test_a_replacement_raises_every_fee_as_pools_ask(
         assert 100 * new >= percent * old
     assert fees.max_fee <= caps.fee
     assert fees.max_blob_fee <= caps.blob_fee
+
+
+@given(CAPS, st.integers(1, 1 << 24))
+def test_a_transactions_gas_never_costs_more_than_its_cap(caps: Caps, gas: int) -> None:
+    """geth and its kin do not pass on what may cost more than an ether."""
+    within = caps.within(gas)
+    assert within.fee * gas <= caps.total == 10**18
+    assert within.fee == caps.fee or (within.fee + 1) * gas > caps.total
+    fees = offer(Market(within.fee, 0, 0), within, has_blobs=False)
+    assert fees is not None and fees.max_fee * gas <= 10**18
+    assert offer(Market(within.fee + 1, 0, 0), within, has_blobs=False) is None
 
 
 async def test_the_market_is_what_the_l1_says_with_the_floor_of_eip_7918() -> None:

@@ -25,6 +25,7 @@ L1 = ("--l1", "http://l1", "--deployment", "d.json")
         (*L1, "--batch-blobs", "6", "--backlog-blobs", "11"),
         (*L1, "--batch-deadline", "0"),
         (*L1, "--fee-cap", "0"),
+        (*L1, "--fee-total-cap", "0"),
     ],
 )
 def test_what_does_not_go_together_is_refused(words: tuple[str, ...]) -> None:
