@@ -46,7 +46,7 @@ from node.l1.transactions import Call, Fees, Sidecar
 from node.l1.watcher import Watcher
 from node.machine import Machine
 from storage.l1_facts import PostedBatch
-from storage.outbox import COMMIT, FINALIZE, Intent
+from storage.outbox import COMMIT, FINALIZE, Attempt, Intent
 
 FOREIGN_COMMITMENT: Final = 7767
 WOULD_REVERT: Final = 7770
@@ -245,13 +245,23 @@ class Committer:
         if newest.call_hash != keccak256(call.data) or newest.hash in self._underpriced:
             await self._replace(intent, call)
         elif not await self.lane.is_known(newest):
-            if self._sent_in.get(newest.hash) != self._at:  # once for each L1 block
+            if self._sent_in.get(newest.hash) == self._at:
+                pass  # once for each L1 block
+            elif await self._is_outbid(newest):
+                await self._replace(intent, call)
+            else:
                 await self._send(intent, "resent")
         elif self._is_stuck(intent):
             await self._replace(intent, call)
         else:
             self._wait(f"waiting for a block with {name_of(intent)}")
         return True
+
+    async def _is_outbid(self, newest: Attempt) -> bool:
+        """Whether the next block asks more: some pools throw that out, and do not take it back."""
+        market = self.market = await market_of(self._l1)
+        is_dear = bool(newest.max_blob_fee) and market.blob_fee > newest.max_blob_fee
+        return is_dear or market.base_fee > newest.max_fee
 
     @property
     def _at(self) -> int:
@@ -344,6 +354,7 @@ class Committer:
     ) -> None:
         """Sign, store, send; or wait while the L1 asks more than the operator allows."""
         self.market = await market_of(self._l1)
+        call = await self.lane.with_gas(call, sidecar.hashes if sidecar else ())
         caps = self._caps.within(call.gas)
         fees = await self._fees(intent, self.market, caps, sidecar is not None)
         if fees is None:

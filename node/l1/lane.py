@@ -19,7 +19,14 @@ from typing import Any, Final, NamedTuple
 from consensus.keccak import keccak256
 from consensus.signatures import address_of, public_key_of
 from node.l1.surface import L1, REVERTED, L1Error
-from node.l1.transactions import Call, Fees, Sidecar, sign_call, split
+from node.l1.transactions import (
+    GAS_PER_TRANSACTION_MAX,
+    Call,
+    Fees,
+    Sidecar,
+    sign_call,
+    split,
+)
 from node.machine import Machine
 from storage.outbox import Attempt, Intent, Outbox
 
@@ -124,12 +131,7 @@ class Lane:
 
     async def refusal_of(self, call: Call, hashes: Sequence[bytes] = ()) -> str:
         """The reason why the call would revert now; empty if it would not."""
-        asked: dict[str, Any] = {
-            "from": self._from, "to": "0x" + call.to.hex(), "data": "0x" + call.data.hex(),
-            "gas": hex(call.gas),
-        }  # fmt: skip
-        if hashes:
-            asked["blobVersionedHashes"] = ["0x" + one.hex() for one in hashes]
+        asked = self._asked(call, hashes) | {"gas": hex(GAS_PER_TRANSACTION_MAX)}
         try:
             await self._l1.request("eth_call", asked, "latest")
         except L1Error as error:
@@ -137,6 +139,27 @@ class Lane:
                 return error.message
             raise
         return ""
+
+    async def with_gas(self, call: Call, hashes: Sequence[bytes] = ()) -> Call:
+        """The call with its own gas limit, or an eighth above what the L1 says that it takes.
+
+        A fork may change the prices of everything: with those of geth 1.17's newest a commit takes
+        more than twice the gas of Osaka.
+        """
+        try:
+            answer = await self._l1.request("eth_estimateGas", self._asked(call, hashes), "latest")
+        except L1Error:  # it would fail, or the client says no more than that
+            return call
+        gas = int(answer, 16)
+        return replace(call, gas=min(max(call.gas, gas + gas // 8), GAS_PER_TRANSACTION_MAX))
+
+    def _asked(self, call: Call, hashes: Sequence[bytes]) -> dict[str, Any]:
+        asked: dict[str, Any] = {
+            "from": self._from, "to": "0x" + call.to.hex(), "data": "0x" + call.data.hex(),
+        }  # fmt: skip
+        if hashes:
+            asked["blobVersionedHashes"] = ["0x" + one.hex() for one in hashes]
+        return asked
 
     async def put(
         self,

@@ -133,6 +133,23 @@ async def test_a_dropped_transaction_is_sent_again() -> None:
     assert intents(poster) == [intent]
 
 
+async def test_what_a_pool_threw_out_for_its_fees_is_replaced_at_once() -> None:
+    """Sent again as it is, such a pool refuses it for as long as the fees stay."""
+    poster = Poster(bridge_of())
+    await poster.turn(mines=False)
+    (before,) = intents(poster)
+    drop(poster)
+    poster.chain_l1.blob_fee_floor = before.newest.max_blob_fee + 1
+    poster.chain_l1.mine()
+    await poster.turn(mines=False)
+    (after,) = intents(poster)
+    assert after.attempts[0] == before.newest
+    assert after.newest.max_blob_fee > poster.chain_l1.blob_fee_floor
+    assert [one.hash for one in pool(poster)] == [after.newest.hash]
+    await poster.until("committed", 1)
+    assert (poster.committer.counts["replaced"], poster.committer.counts["resent"]) == (1, 0)
+
+
 async def test_a_stuck_transaction_is_replaced_at_twice_every_fee() -> None:
     poster = Poster(bridge_of())
     await poster.turn(mines=False)

@@ -1,0 +1,213 @@
+"""The watcher and the committer on execution clients over HTTP: blobs in their pools and blocks.
+
+What a client cannot do is skipped with the reason: only anvil holds blocks back, drops what waits,
+raises its fees and reorganises. Levers block the loop, which is the test's own.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import bridge_chain
+import pytest
+import trio
+from bridge_chain import ETH, OWNERS, USD, Bridge
+from l1_wallets import FEES, address, secret_of
+from poster import COMMITTER, Poster
+from posting import traded
+from remote_l1 import RemoteL1, ether
+from test_clients import client
+
+from consensus.rollup.batch import decode_batch
+from node.l1.http import HttpL1
+from node.l1.transactions import Call, sign_call
+from storage.outbox import Intent
+
+__all__ = ["client"]
+
+TURNS: Final = 80
+PAUSE_S: Final = 0.1
+DEAR_WEI: Final = 150 * 10**9
+"""A base fee far above the first offer, and below the committer's cap."""
+
+pytestmark = [pytest.mark.l1, pytest.mark.node_js, pytest.mark.slow]
+
+
+@pytest.fixture
+def bridge(client: RemoteL1, monkeypatch: pytest.MonkeyPatch) -> Bridge:
+    """Money in and orders, on the client; one member signs, and a window is a second."""
+    monkeypatch.setattr(bridge_chain, "new_l1", lambda *names, **settings: client)
+    client.fund((COMMITTER,), ether(client))
+    made = Bridge(1, window_s=1)
+    made.deposit(OWNERS[0], USD, 1000)
+    made.deposit(OWNERS[0], ETH, 500)
+    made.block()
+    traded(made)
+    return made
+
+
+class Line:
+    """A poster that reaches the client as a node does, and who else uses the client."""
+
+    def __init__(self, bridge: Bridge, client: RemoteL1, l1: HttpL1) -> None:
+        self.bridge = bridge
+        self.client = client
+        self.l1 = l1
+        self.poster = Poster(bridge, l1=l1)
+
+    @property
+    def committed(self) -> int:
+        return self.poster.watcher.facts.latest.committed
+
+    @property
+    def finalized(self) -> int:
+        return self.poster.watcher.facts.latest.finalized
+
+    @property
+    def pending(self) -> Intent:
+        """What the lane sent last."""
+        return self.poster.committer.lane.intents[-1]
+
+    async def somebody_pays(self) -> None:
+        """Where each transaction makes a block, a block."""
+        who = "0x" + address("operator").hex()
+        nonce = int(await self.l1.request("eth_getTransactionCount", who, "pending"), 16)
+        call = Call(address("operator"), gas=21_000)
+        chain_id = self.client.chain.chain_id
+        signed = sign_call(secret_of("operator"), chain_id, nonce, call, FEES)
+        await self.l1.request("eth_sendRawTransaction", "0x" + signed.raw.hex())
+
+    async def mined(self) -> None:
+        self.client.lever("evm_mine")
+
+    async def sent(self) -> None:
+        """Until the lane has a transaction that no block has."""
+        for _ in range(TURNS):
+            await self.poster.turn(mines=False)
+            if self.poster.committer.lane.intents:
+                return
+            await self.mined()
+        raise AssertionError(self.poster.committer.phase)
+
+    async def until(
+        self, holds: Callable[[], bool], between: Callable[[], Awaitable[None]]
+    ) -> None:
+        for _ in range(TURNS):
+            if holds():
+                return
+            await self.poster.turn(mines=False)
+            await between()
+            await trio.sleep(PAUSE_S)
+        raise AssertionError(self.poster.committer.phase)
+
+    async def check(self) -> None:
+        """The contract has the chain's last block, and the blobs are in the L1's transaction."""
+        facts, head = self.poster.watcher.facts, self.bridge.chain.leader.head
+        posted = facts.batch(self.committed)
+        assert posted is not None and posted.last_height == head.height
+        summary = self.poster.committer._head
+        assert summary is not None
+        (commit,) = [one for one in self.poster.committer.lane.intents if one.batch][-1:]
+        batch = decode_batch(commit.batch)
+        assert batch.post_state_root == head.state_root
+        name = "0x" + commit.newest.hash.hex()
+        seen = await self.l1.request("eth_getTransactionByHash", name)
+        assert seen["blobVersionedHashes"] == ["0x" + one.hex() for one in batch.blob_hashes]
+        assert set(self.poster.blobs) >= set(batch.blob_hashes)
+
+
+@asynccontextmanager
+async def line_of(bridge: Bridge, client: RemoteL1) -> AsyncIterator[Line]:
+    l1 = HttpL1(client.url)
+    try:
+        yield Line(bridge, client, l1)
+    finally:
+        await l1.close()
+
+
+def test_batches_are_posted_and_become_final(bridge: Bridge, client: RemoteL1) -> None:
+    async def run() -> None:
+        async with line_of(bridge, client) as line:
+            await line.until(lambda: line.committed == 1, line.somebody_pays)
+            await line.check()
+            await line.until(lambda: line.finalized == 1, line.somebody_pays)
+            counts = line.poster.committer.counts
+            assert (counts["sent"], counts["reverted"]) == (2, 0)
+            assert not line.poster.committer.halted
+
+    trio.run(run)
+
+
+def test_what_a_pool_lost_is_sent_again_byte_for_byte(bridge: Bridge, client: RemoteL1) -> None:
+    client.lever("evm_setAutomine", False)
+
+    async def run() -> None:
+        async with line_of(bridge, client) as line:
+            await line.sent()
+            name = "0x" + line.pending.newest.hash.hex()
+            client.lever("anvil_dropTransaction", name)
+            assert await line.l1.request("eth_getTransactionByHash", name) is None
+            await line.until(lambda: line.committed == 1, line.mined)
+            assert line.pending.newest.hash.hex() == name[2:]
+            assert line.poster.committer.counts["resent"] >= 1
+            await line.check()
+
+    try:
+        trio.run(run)
+    finally:
+        client.lever("evm_setAutomine", True)
+
+
+def test_what_a_pool_threw_out_for_its_fees_is_replaced_by_more(
+    bridge: Bridge, client: RemoteL1
+) -> None:
+    """The base fee rises above the offer; anvil forgets what cannot pay it, and refuses it then."""
+    client.lever("evm_setAutomine", False)
+
+    async def dear(wei: int = DEAR_WEI) -> None:
+        client.lever("anvil_setNextBlockBaseFeePerGas", hex(wei))
+        client.lever("evm_mine")
+
+    async def run() -> None:
+        async with line_of(bridge, client) as line:
+            await line.sent()
+            first = line.pending.newest
+            await line.until(lambda: line.pending.newest.max_fee > DEAR_WEI, dear)
+            second = line.pending.newest
+            assert second.max_fee >= 2 * first.max_fee
+            assert second.max_blob_fee >= 2 * first.max_blob_fee
+            await line.until(lambda: line.committed == 1, dear)
+            await line.check()
+
+    try:
+        trio.run(run)
+    finally:
+        trio.run(dear, 10**9)
+        client.lever("evm_setAutomine", True)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_after_a_reorganisation_the_same_bytes_are_posted_again(
+    bridge: Bridge, client: RemoteL1, depth: int
+) -> None:
+    """The new blocks lack the commit, and the client's pool has forgotten it."""
+
+    async def run() -> None:
+        async with line_of(bridge, client) as line:
+            await line.until(lambda: line.committed == 1, line.mined)
+            name = line.pending.newest.hash
+            found: Any = await line.l1.request("eth_getTransactionReceipt", "0x" + name.hex())
+            head = int(await line.l1.request("eth_blockNumber"), 16)
+            for _ in range(depth - 1 - (head - int(found["blockNumber"], 16))):
+                await line.mined()
+            above = int(await line.l1.request("eth_blockNumber"), 16)
+            client.chain.reorganise(
+                above - int(found["blockNumber"], 16) + 1, keep_dropped=False
+            )
+            await line.until(lambda: line.committed == 0, line.mined)
+            await line.until(lambda: line.committed == 1, line.mined)
+            assert line.pending.newest.hash == name
+            await line.check()
+            await line.until(lambda: line.finalized == 1, line.mined)
+
+    trio.run(run)
