@@ -1,8 +1,8 @@
 """The settlement suite again, and blobs, money and derivation, on execution clients over HTTP.
 
 Anvil comes from npm (Osaka), geth from the path or, with `scripts/test --long`, from its Go module,
-any other client from RIALTO_L1_URL with RIALTO_L1_KEY. What a client cannot do is skipped with the
-reason: only anvil turns its clock.
+ethrex in the same way from its crates (`ethrex_l1.py`), any other client from RIALTO_L1_URL with
+RIALTO_L1_KEY. What a client cannot do is skipped with the reason: only anvil turns its clock.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ import pytest
 import trio
 from bridge_chain import ETH, OWNERS, SCALE, USD, WINDOW, Bridge
 from derived_chain import PostingBridge
+from ethrex_l1 import ethrex, ethrex_binary
 from l1_wallets import Wallets, address, hexed, reason, sidecar_of
 from remote_l1 import RemoteL1, anvil, client_at_url, ether, geth, geth_binary
 from test_settlement import *  # noqa: F403 - the suite itself, collected here once more
@@ -33,7 +34,7 @@ TO: Final = address("somebody")
 pytestmark = [pytest.mark.l1, pytest.mark.node_js, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module", params=["anvil", "geth", "url"])
+@pytest.fixture(scope="module", params=["anvil", "geth", "ethrex", "url"])
 def client(
     request: pytest.FixtureRequest,
     npm_installed: Callable[..., Path],
@@ -46,11 +47,15 @@ def client(
         found.fund(NAMES, ether(found))
         yield found
         return
+    cache = folder
+    if request.config.cache:
+        cache = Path(str(request.config.cache.mkdir(request.param)))
     if request.param == "anvil":
         running = anvil(npm_installed(JS, "@foundry-rs/anvil"), folder / "log")
-    else:
-        cache = Path(str(request.config.cache.mkdir("geth"))) if request.config.cache else folder
+    elif request.param == "geth":
         running = geth(geth_binary(cache), folder)
+    else:
+        running = ethrex(ethrex_binary(cache), folder)
     with running as found:
         found.fund(NAMES, ether(found))
         yield found

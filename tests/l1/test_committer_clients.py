@@ -34,6 +34,12 @@ pytestmark = [pytest.mark.l1, pytest.mark.node_js, pytest.mark.slow]
 
 
 @pytest.fixture
+def mines(client: RemoteL1) -> None:
+    """Skips, before anything is sent, on a client whose blocks cannot be made by hand."""
+    client.lever("evm_mine")
+
+
+@pytest.fixture
 def bridge(client: RemoteL1, monkeypatch: pytest.MonkeyPatch) -> Bridge:
     """Money in and orders, on the client; one member signs, and a window is a second."""
     monkeypatch.setattr(bridge_chain, "new_l1", lambda *names, **settings: client)
@@ -68,8 +74,13 @@ class Line:
         """What the lane sent last."""
         return self.poster.committer.lane.intents[-1]
 
-    async def somebody_pays(self) -> None:
-        """Where each transaction makes a block, a block."""
+    async def goes_on(self) -> None:
+        """A block: where only transactions make them, somebody pays himself.
+
+        ethrex's blocks come by themselves, and its memory has the receipt of a block's first only.
+        """
+        if self.client.name.startswith("ethrex"):
+            return
         who = "0x" + address("operator").hex()
         nonce = int(await self.l1.request("eth_getTransactionCount", who, "pending"), 16)
         call = Call(address("operator"), gas=21_000)
@@ -111,7 +122,13 @@ class Line:
         batch = decode_batch(commit.batch)
         assert batch.post_state_root == head.state_root
         name = "0x" + commit.newest.hash.hex()
-        seen = await self.l1.request("eth_getTransactionByHash", name)
+        seen = None
+        for _ in range(TURNS):  # ethrex knows it a moment after it has told its logs
+            seen = await self.l1.request("eth_getTransactionByHash", name)
+            if seen is not None:
+                break
+            await trio.sleep(PAUSE_S)
+        assert seen is not None
         assert seen["blobVersionedHashes"] == ["0x" + one.hex() for one in batch.blob_hashes]
         assert set(self.poster.blobs) >= set(batch.blob_hashes)
 
@@ -128,9 +145,9 @@ async def line_of(bridge: Bridge, client: RemoteL1) -> AsyncIterator[Line]:
 def test_batches_are_posted_and_become_final(bridge: Bridge, client: RemoteL1) -> None:
     async def run() -> None:
         async with line_of(bridge, client) as line:
-            await line.until(lambda: line.committed == 1, line.somebody_pays)
+            await line.until(lambda: line.committed == 1, line.goes_on)
             await line.check()
-            await line.until(lambda: line.finalized == 1, line.somebody_pays)
+            await line.until(lambda: line.finalized == 1, line.goes_on)
             counts = line.poster.committer.counts
             assert (counts["sent"], counts["reverted"]) == (2, 0)
             assert not line.poster.committer.halted
@@ -138,6 +155,7 @@ def test_batches_are_posted_and_become_final(bridge: Bridge, client: RemoteL1) -
     trio.run(run)
 
 
+@pytest.mark.usefixtures("mines")
 def test_what_a_pool_lost_is_sent_again_byte_for_byte(bridge: Bridge, client: RemoteL1) -> None:
     client.lever("evm_setAutomine", False)
 
@@ -158,6 +176,7 @@ def test_what_a_pool_lost_is_sent_again_byte_for_byte(bridge: Bridge, client: Re
         client.lever("evm_setAutomine", True)
 
 
+@pytest.mark.usefixtures("mines")
 def test_what_a_pool_threw_out_for_its_fees_is_replaced_by_more(
     bridge: Bridge, client: RemoteL1
 ) -> None:
@@ -186,6 +205,7 @@ def test_what_a_pool_threw_out_for_its_fees_is_replaced_by_more(
         client.lever("evm_setAutomine", True)
 
 
+@pytest.mark.usefixtures("mines")
 @pytest.mark.parametrize("depth", [1, 3])
 def test_after_a_reorganisation_the_same_bytes_are_posted_again(
     bridge: Bridge, client: RemoteL1, depth: int
