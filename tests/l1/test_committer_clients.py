@@ -70,9 +70,9 @@ class Line:
         return self.poster.watcher.facts.latest.finalized
 
     @property
-    def pending(self) -> Intent:
-        """What the lane sent last."""
-        return self.poster.committer.lane.intents[-1]
+    def commit(self) -> Intent:
+        """The lane's for a batch; the finalize may be behind it already."""
+        return [one for one in self.poster.committer.lane.intents if one.batch][-1]
 
     async def goes_on(self) -> None:
         """A block: where only transactions make them, somebody pays himself.
@@ -118,7 +118,7 @@ class Line:
         assert posted is not None and posted.last_height == head.height
         summary = self.poster.committer._head
         assert summary is not None
-        (commit,) = [one for one in self.poster.committer.lane.intents if one.batch][-1:]
+        commit = self.commit
         batch = decode_batch(commit.batch)
         assert batch.post_state_root == head.state_root
         name = "0x" + commit.newest.hash.hex()
@@ -162,11 +162,11 @@ def test_what_a_pool_lost_is_sent_again_byte_for_byte(bridge: Bridge, client: Re
     async def run() -> None:
         async with line_of(bridge, client) as line:
             await line.sent()
-            name = "0x" + line.pending.newest.hash.hex()
+            name = "0x" + line.commit.newest.hash.hex()
             client.lever("anvil_dropTransaction", name)
             assert await line.l1.request("eth_getTransactionByHash", name) is None
             await line.until(lambda: line.committed == 1, line.mined)
-            assert line.pending.newest.hash.hex() == name[2:]
+            assert line.commit.newest.hash.hex() == name[2:]
             assert line.poster.committer.counts["resent"] >= 1
             await line.check()
 
@@ -190,9 +190,9 @@ def test_what_a_pool_threw_out_for_its_fees_is_replaced_by_more(
     async def run() -> None:
         async with line_of(bridge, client) as line:
             await line.sent()
-            first = line.pending.newest
-            await line.until(lambda: line.pending.newest.max_fee > DEAR_WEI, dear)
-            second = line.pending.newest
+            first = line.commit.newest
+            await line.until(lambda: line.commit.newest.max_fee > DEAR_WEI, dear)
+            second = line.commit.newest
             assert second.max_fee >= 2 * first.max_fee
             assert second.max_blob_fee >= 2 * first.max_blob_fee
             await line.until(lambda: line.committed == 1, dear)
@@ -215,7 +215,7 @@ def test_after_a_reorganisation_the_same_bytes_are_posted_again(
     async def run() -> None:
         async with line_of(bridge, client) as line:
             await line.until(lambda: line.committed == 1, line.mined)
-            name = line.pending.newest.hash
+            name = line.commit.newest.hash
             found: Any = await line.l1.request("eth_getTransactionReceipt", "0x" + name.hex())
             head = int(await line.l1.request("eth_blockNumber"), 16)
             for _ in range(depth - 1 - (head - int(found["blockNumber"], 16))):
@@ -226,7 +226,7 @@ def test_after_a_reorganisation_the_same_bytes_are_posted_again(
             )
             await line.until(lambda: line.committed == 0, line.mined)
             await line.until(lambda: line.committed == 1, line.mined)
-            assert line.pending.newest.hash == name
+            assert line.commit.newest.hash == name
             await line.check()
             await line.until(lambda: line.finalized == 1, line.mined)
 

@@ -11,10 +11,17 @@ from node.machine import RealMachine
 
 async def test_the_journal_does_not_wait_for_the_disk() -> None:
     """A block that is being stored holds up other disk work, and no answer."""
-    machine, stuck, done = RealMachine(), threading.Event(), []
+    machine, done = RealMachine(), []
+    begun, stuck = threading.Event(), threading.Event()
+
+    def store() -> None:
+        begun.set()
+        stuck.wait()
+
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(machine.disk, stuck.wait)
+            nursery.start_soon(machine.disk, store)
+            await trio.to_thread.run_sync(begun.wait)
             nursery.start_soon(machine.disk, lambda: done.append("disk"))
             await machine.journal(lambda: done.append("journal"))
             stuck.set()
