@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from consensus.da.blobs import BLOB_CARRIES_BYTES
 from consensus.genesis import Genesis, parse
 from consensus.state.memory import Memory
 from node.client.answers import Asset
@@ -20,6 +21,7 @@ from node.l1.account import Account
 from node.l1.contract import read_event, topic
 from node.l1.deploying import PLAN, Plan, deploy, next_contract
 from node.l1.deployment import Deployment, check_deployment, encode_deployment, read_deployment
+from node.l1.fees import market_of
 from node.l1.history import History, Views, read_history
 from node.l1.options import TIMES
 from node.l1.surface import L1
@@ -70,6 +72,7 @@ async def status(l1: L1, asked: Namespace) -> Report:
     genesis, deployment = await _checked(l1, asked)
     history = await read_history(l1, deployment)
     views = Views(l1, deployment.contract)
+    market = await market_of(l1)
     report: Report = {
         "contract": _hex(deployment.contract),
         "head": history.head,
@@ -86,6 +89,11 @@ async def status(l1: L1, asked: Namespace) -> Report:
         "withdrawals_paid": len(history.claimed),
         "committee_epoch": await views.number("epoch"),
         "frozen": history.frozen,
+        "base_fee": market.base_fee,
+        "blob_fee": market.blob_fee,
+        "blob_wei": market.blob_wei,
+        "blob_as_calldata_wei": market.calldata_wei(BLOB_CARRIES_BYTES),
+        "blob_breaks_even_bytes": market.breaks_even_bytes,
     }
     for number, asset in enumerate(genesis.assets):
         held = (await views.words("asset", number))[2]

@@ -37,10 +37,10 @@ from node.exceptions import NodeError
 from node.l1.backlog import Backlog, Cut
 from node.l1.contract import Signatures
 from node.l1.deployment import Deployment, check_deployment
-from node.l1.fees import Caps, Market, market_of, offer, replacement
+from node.l1.fees import GWEI, Caps, Market, dearer_than, market_of, offer, replacement
 from node.l1.head import ContractHead, foreign
 from node.l1.lane import Lane, Sent, Sight, fees_of
-from node.l1.preparing import Preparation
+from node.l1.preparing import Preparation, Prepared
 from node.l1.surface import L1
 from node.l1.transactions import Call, Fees, Sidecar
 from node.l1.watcher import Watcher
@@ -53,6 +53,7 @@ WOULD_REVERT: Final = 7770
 LANE_POOR: Final = 7772
 BATCH_TAKEN_BACK: Final = 7773
 CONTRACT_FROZEN: Final = 7774
+ABOVE_CAPS: Final = 7775
 
 STUCK_BLOCKS: Final = 3
 """L1 blocks that a transaction may wait before its fees are raised."""
@@ -100,6 +101,7 @@ class Committer:
         self.backlog: Final = backlog
         self.phase = "starting"
         self.halted = ""
+        self.is_over_caps = False
         self.market: Market | None = None
         names = ("sent", "resent", "replaced", "reverted", "committed", "finalized")
         self.counts: Final = dict.fromkeys(names, 0)
@@ -329,6 +331,15 @@ class Committer:
             signed.bitmap, signed.signatures,
         )  # fmt: skip
         await self._begin(head, intent, pending, made.sidecar)
+        if self.market is not None:
+            self._compare(number, made, self.market)
+
+    @staticmethod
+    def _compare(number: int, made: Prepared, market: Market) -> None:
+        """For who wonders whether calldata would have been cheaper (decision 0017)."""
+        blobs, calldata = len(made.sidecar.blobs), market.calldata_wei(made.payload_bytes)
+        asked = f"ask {blobs * market.blob_wei // GWEI} gwei, as calldata {calldata // GWEI}"
+        log.info("batch %d: %d bytes in %d blobs %s", number, made.payload_bytes, blobs, asked)
 
     async def _begin(
         self, head: ContractHead, intent: Intent, pending: Intent | None, sidecar: Sidecar | None
@@ -357,8 +368,12 @@ class Committer:
         call = await self.lane.with_gas(call, sidecar.hashes if sidecar else ())
         caps = self._caps.within(call.gas)
         fees = await self._fees(intent, self.market, caps, sidecar is not None)
+        self.is_over_caps = fees is None
         if fees is None:
-            return self._wait(f"the L1 asks more than the fee caps for {name_of(intent)}")
+            over = dearer_than(self.market, self._caps, call.gas, sidecar is not None)
+            what = over or "the fee caps leave for a replacement"
+            text = f"E{ABOVE_CAPS}: the L1 asks more than {what} for {name_of(intent)}"
+            return self._wait(f"{text}; waiting")
         hashed = batch_hash(decode_batch(intent.batch)) if intent.batch else b""
         stored = await self.lane.put(intent, call, fees, self._at, hashed, sidecar)
         return await self._send(stored, how)

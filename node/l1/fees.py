@@ -9,9 +9,9 @@ for blob transactions, by an eighth for others (geth and ethrex ask 100 % and 10
 offered above the operator's caps; while the L1 asks more than they allow, we wait, and the backlog
 has its own limit.
 
-The contract takes blobs alone. That is no loss: a calldata byte costs 40 gas (EIP-7623), a blob at
-least 8,192 gas at the base fee (EIP-7918), so a blob is the cheaper carriage for all but the
-smallest batches; `breaks_even_bytes` says from where on, at today's prices.
+The contract takes blobs alone (decision 0017). `Market` says what calldata would ask instead, so
+that an operator sees what that costs him: nothing as a rule, for a blob is at least 8,192 gas at
+the base fee (EIP-7918), which 512 bytes of calldata are too.
 """
 
 from typing import Final, NamedTuple
@@ -26,7 +26,11 @@ BLOB_FEE_MIN: Final = 10**9
 """Wei per blob gas offered at least: the price of a blob can rise from 1 wei a thousandfold in
 minutes, and what is offered is not what is paid."""
 BLOB_FLOOR_DIVISOR: Final = 16  # EIP-7918: 2^13 gas for a blob of 2^17
-CALLDATA_BYTE_GAS: Final = 40  # EIP-7623, a byte that is not zero
+CALLDATA_BYTE_GAS: Final = 16  # EIP-2028, a byte that is not zero
+CALLDATA_FLOOR_GAS: Final = 40  # EIP-7623, a byte that is not zero
+COMMIT_ROOM_GAS: Final = 41_858
+"""What a commit of three of four executes above its own floor of EIP-7623: so much more calldata
+floor is free. Larger committees have more (tests/l1/test_settlement_gas.py)."""
 GWEI: Final = 10**9
 MILLIETHER: Final = 10**15
 
@@ -39,9 +43,23 @@ class Market(NamedTuple):
     blob_fee: int
 
     @property
+    def blob_wei(self) -> int:
+        """For a blob, however full."""
+        return GAS_PER_BLOB * self.blob_fee
+
+    def calldata_wei(self, byte_count: int) -> int:
+        """For so many bytes in the calldata of a commit."""
+        return calldata_gas(byte_count) * self.base_fee
+
+    @property
     def breaks_even_bytes(self) -> int:
-        """Bytes from which on a blob is cheaper than calldata."""
-        return 1 + GAS_PER_BLOB * self.blob_fee // (CALLDATA_BYTE_GAS * max(1, self.base_fee))
+        """Bytes from which on a blob is cheaper than calldata.
+
+        More than a blob carries while even a full one is dearer.
+        """
+        gas = self.blob_wei // max(1, self.base_fee)
+        at_floor = (gas + COMMIT_ROOM_GAS) // CALLDATA_FLOOR_GAS
+        return 1 + min(gas // CALLDATA_BYTE_GAS, at_floor)
 
 
 class Caps(NamedTuple):
@@ -55,6 +73,15 @@ class Caps(NamedTuple):
     def within(self, gas: int) -> "Caps":
         """The caps of a transaction with so much gas."""
         return self._replace(fee=min(self.fee, self.total // max(1, gas)))
+
+
+def calldata_gas(byte_count: int) -> int:
+    """What a commit would take more with so many bytes, none of them zero, in its calldata.
+
+    Hashing them in the contract is not counted, about half a gas a byte.
+    """
+    at_floor = CALLDATA_FLOOR_GAS * byte_count - COMMIT_ROOM_GAS
+    return max(CALLDATA_BYTE_GAS * byte_count, at_floor)
 
 
 async def market_of(l1: L1) -> Market:
@@ -90,6 +117,18 @@ def replacement(before: Fees, market: Market, caps: Caps) -> Fees | None:
         max(fresh.max_blob_fee, _raised(before.max_blob_fee, has_blobs)),
     )
     return None if fees.max_fee > caps.fee or fees.max_blob_fee > caps.blob_fee else fees
+
+
+def dearer_than(market: Market, caps: Caps, gas: int, has_blobs: bool) -> str:
+    """The options that a transaction with so much gas has to wait for; empty: only the raise that
+    pools ask of a replacement is too much."""
+    fee = market.base_fee + market.tip
+    over = {
+        "--fee-cap": fee > caps.fee,
+        "--fee-total-cap": fee * gas > caps.total,
+        "--blob-fee-cap": has_blobs and market.blob_fee > caps.blob_fee,
+    }
+    return " and ".join(name for name, is_over in over.items() if is_over)
 
 
 def _raised(fee: int, has_blobs: bool) -> int:

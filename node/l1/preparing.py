@@ -42,6 +42,7 @@ class Prepared(NamedTuple):
     batch: Batch
     sidecar: Sidecar
     signatures: Signatures
+    payload_bytes: int
 
 
 class Preparation:
@@ -78,7 +79,7 @@ class Preparation:
         batch = made.with_commitments(sidecar.commitments)
         signatures = await self._collector.collect(batch, made.carried, await self._committee())
         await self._machine.disk(lambda: self._keep(sidecar.hashes, sidecar.blobs))
-        return Prepared(batch, sidecar, signatures)
+        return Prepared(batch, sidecar, signatures, len(made.carried))
 
     async def _drafted(self, number: int, cut: Cut) -> Draft:
         """The draft; where the estimate was too low, of half the blocks."""

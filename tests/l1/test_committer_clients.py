@@ -4,23 +4,32 @@ What a client cannot do is skipped with the reason: only anvil holds blocks back
 raises its fees and reorganises. Levers block the loop, which is the test's own.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import bridge_chain
 import pytest
 import trio
-from bridge_chain import ETH, OWNERS, USD, Bridge
-from l1_wallets import FEES, address, secret_of
+from bridge_chain import ETH, OWNERS, SCALE, USD, Bridge, Posted
+from derived_chain import PostingBridge
+from l1_wallets import address
 from poster import COMMITTER, Poster
 from posting import traded
 from remote_l1 import RemoteL1, ether
+from signed_chain import genesis_value
 from test_clients import client
 
 from consensus.rollup.batch import decode_batch
+from node import cli
+from node.l1.archive import Archive
+from node.l1.deployment import encode_deployment
+from node.l1.history import read_history
 from node.l1.http import HttpL1
-from node.l1.transactions import Call, sign_call
+from node.l1.surface import L1Error
+from storage.files import DirectoryFiles
 from storage.outbox import Intent
 
 __all__ = ["client"]
@@ -75,18 +84,7 @@ class Line:
         return [one for one in self.poster.committer.lane.intents if one.batch][-1]
 
     async def goes_on(self) -> None:
-        """A block: where only transactions make them, somebody pays himself.
-
-        ethrex's blocks come by themselves, and its memory has the receipt of a block's first only.
-        """
-        if self.client.name.startswith("ethrex"):
-            return
-        who = "0x" + address("operator").hex()
-        nonce = int(await self.l1.request("eth_getTransactionCount", who, "pending"), 16)
-        call = Call(address("operator"), gas=21_000)
-        chain_id = self.client.chain.chain_id
-        signed = sign_call(secret_of("operator"), chain_id, nonce, call, FEES)
-        await self.l1.request("eth_sendRawTransaction", "0x" + signed.raw.hex())
+        await trio.to_thread.run_sync(self.client.passes)
 
     async def mined(self) -> None:
         self.client.lever("evm_mine")
@@ -153,6 +151,54 @@ def test_batches_are_posted_and_become_final(bridge: Bridge, client: RemoteL1) -
             assert not line.poster.committer.halted
 
     trio.run(run)
+
+
+def test_money_goes_in_by_an_origin_and_out_of_a_final_batch_and_the_chain_is_derived(
+    client: RemoteL1, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Blocks stand on the client's final blocks; what is posted is enough to make them again."""
+    client.fund((COMMITTER,), ether(client))
+    bridge = PostingBridge(client, count=1, window_s=1)
+    bridge.deposit(OWNERS[0], USD, 1000)
+    bridge.block()
+    bridge.block(bridge.withdrawal(2, USD, 100, address(OWNERS[1])))
+    trio.run(made_final, bridge, client, tmp_path / "blobs")
+
+    before = bridge.tokens(address(OWNERS[1]))
+    bridge.withdraw(1, 0)
+    assert bridge.tokens(address(OWNERS[1])) == before + 100 * SCALE[USD]
+    with pytest.raises(L1Error, match="claimed"):
+        bridge.withdraw(1, 0)
+
+    genesis, deployment = tmp_path / "g.json", tmp_path / "d.json"
+    value = genesis_value(deposits=[], contract="0x" + bridge.address.hex())
+    genesis.write_text(json.dumps(value), "ascii")
+    deployment.write_bytes(encode_deployment(bridge.deployment))
+    command = ["derive", "--l1", client.url, "--genesis", str(genesis), "--json", "--final"]
+    command += ["--deployment", str(deployment), "--blobs", str(tmp_path / "blobs")]
+    code, seen = cli.main(command), capsys.readouterr()
+    assert code == 0, seen.err
+    report, head = json.loads(seen.out), bridge.chain.leader.head
+    assert (report["height"], report["batches"]) == (head.height, 1)
+    assert report["state_root"].removeprefix("0x") == head.state_root.hex()
+
+
+async def made_final(bridge: PostingBridge, client: RemoteL1, blobs: Path) -> None:
+    """Everything in one batch, and that final on L1; its blobs are in the folder."""
+    async with line_of(bridge, client) as line:
+        await line.until(lambda: line.committed == 1, line.goes_on)
+        await line.check()
+        batch = decode_batch(line.commit.batch)
+        await line.until(lambda: line.finalized == 1, line.goes_on)
+        await trio.to_thread.run_sync(client.chain.finalize)
+        await line.until(lambda: line.poster.watcher.facts.final.finalized == 1, line.goes_on)
+        assert not line.poster.chain.alarms
+        summary = (await read_history(line.l1, bridge.deployment)).summaries[1]
+        bridge.posted.append(Posted(batch, summary, bridge.withdrawals_of(bridge.chain.blocks)))
+        bridge.summaries.append(summary)
+        Archive(DirectoryFiles(blobs)).keep(
+            list(line.poster.blobs), list(line.poster.blobs.values())
+        )
 
 
 @pytest.mark.usefixtures("mines")

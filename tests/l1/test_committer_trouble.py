@@ -175,10 +175,24 @@ async def test_in_a_fee_spike_nothing_is_offered_above_the_caps_and_then_it_goes
         traded(poster.bridge, 1)
         await poster.turn()
     assert not poster.committer.lane.intents
-    assert "fee caps" in poster.committer.phase
+    assert "E7775" in poster.committer.phase and "--blob-fee-cap" in poster.committer.phase
+    assert poster.committer.is_over_caps and not poster.chain.alarms
     poster.chain_l1.blob_fee_floor = 1
     await settle(poster)
     assert poster.bridge.read("committed") == 1
+    assert not poster.committer.is_over_caps
+
+
+async def test_the_gas_of_a_transaction_waits_for_its_own_cap() -> None:
+    """A client that passes on an ether at most refuses the rest, whatever a gas may cost."""
+    poster = Poster(bridge_of(), caps=Caps(total=120_000 * GWEI))
+    poster.chain_l1.tip_floor = 2 * GWEI
+    await poster.turn()
+    assert not poster.committer.lane.intents
+    assert "--fee-total-cap" in poster.committer.phase
+    poster.chain_l1.tip_floor = 1
+    poster.committer._caps = Caps()
+    await settle(poster)
 
 
 async def test_a_spike_that_catches_a_sent_transaction_does_not_cross_the_caps() -> None:

@@ -4,7 +4,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from l1_wallets import new_l1
 
-from node.l1.fees import BLOB_FEE_MIN, GWEI, TIP_MIN, Caps, Market, market_of, offer, replacement
+from consensus.da.blobs import BLOB_CARRIES_BYTES
+from node.build_check import ROOT
+from node.l1.fees import (
+    BLOB_FEE_MIN,
+    GWEI,
+    TIP_MIN,
+    Caps,
+    Market,
+    calldata_gas,
+    dearer_than,
+    market_of,
+    offer,
+    replacement,
+)
 from node.l1.transactions import Fees
 
 PRICES = st.integers(0, 10**12)
@@ -67,7 +80,37 @@ async def test_the_market_is_what_the_l1_says_with_the_floor_of_eip_7918() -> No
     assert (await market_of(l1)).tip == TIP_MIN
 
 
-def test_a_blob_is_cheaper_than_calldata_from_two_hundred_bytes_on() -> None:
-    """At the floor of EIP-7918, where it cannot be cheaper; and there is a least blob fee."""
-    assert Market(16 * GWEI, 1, GWEI).breaks_even_bytes == 205
+def test_at_its_floor_a_blob_is_cheaper_than_calldata_from_513_bytes_on() -> None:
+    """The floor of EIP-7918, where it cannot be cheaper; and there is a least blob fee."""
+    assert Market(16 * GWEI, 1, GWEI).breaks_even_bytes == 513
     assert offer(Market(GWEI, 1, 1), Caps(), True) == Fees(1, 2 * GWEI + 1, BLOB_FEE_MIN)
+
+
+@given(st.builds(Market, st.integers(1, 10**12), PRICES, PRICES))
+def test_from_where_a_blob_breaks_even_it_is_the_cheaper_one_and_not_before(market: Market) -> None:
+    count = market.breaks_even_bytes
+    assert market.calldata_wei(count) > market.blob_wei >= market.calldata_wei(count - 1)
+
+
+def test_the_decision_tells_the_prices_that_the_policy_reckons_with() -> None:
+    """`-s` prints the table of decision 0017; a blob fee is told as a multiple of the base fee."""
+    page = (ROOT / "docs/decisions/0017-batches-in-blobs-only.md").read_text("utf-8")
+    for sixteenths in (1, 16, 160, 614, 615, 1600):
+        market = Market(16 * GWEI, 1, sixteenths * GWEI)
+        even = market.breaks_even_bytes
+        row = f"| {sixteenths / 16:g} | {market.blob_wei // market.base_fee:,} | {even:,} |"
+        print(row)
+        assert row in page
+        assert (even > BLOB_CARRIES_BYTES) == (sixteenths >= 615)
+    for count in (512, 2_000, 10_000, BLOB_CARRIES_BYTES):
+        row = f"| {count:,} | {calldata_gas(count):,} | {calldata_gas(count) / count:.1f} |"
+        print(row)
+        assert row in page
+
+
+@given(MARKETS, CAPS, st.integers(1, 1 << 24), st.booleans())
+def test_the_caps_that_hold_a_first_offer_back_are_named(
+    market: Market, caps: Caps, gas: int, has_blobs: bool
+) -> None:
+    named = dearer_than(market, caps, gas, has_blobs)
+    assert (offer(market, caps.within(gas), has_blobs) is None) == bool(named)

@@ -12,11 +12,13 @@ import trio
 from l1_wallets import Wallets, address, new_l1, sidecar_of
 from signed_chain import genesis_value
 
+from consensus.da.blobs import BLOB_CARRIES_BYTES
 from consensus.genesis import parse
 from node import cli
 from node.config import Address
 from node.l1.deployment import read_deployment
 from node.l1.embedded.service import l1_server
+from node.l1.fees import Market
 from node.l1.http import HttpL1
 from node.wallet.dev_accounts import dev_accounts
 
@@ -107,6 +109,11 @@ def test_a_contract_is_deployed_where_genesis_says_and_takes_money_in(
     assert (status["queue"], status["batches"], status["frozen"]) == (3, 0, False)
     assert (status["held_BTC"], status["held_USD"]) == (15_000, 250)
     assert status["units_USD"] == 10**12 - 250 * 10**4
+    market = Market(status["base_fee"], 0, status["blob_fee"])
+    assert market.blob_fee >= market.base_fee // 16 > 0
+    assert status["blob_wei"] == market.blob_wei
+    assert status["blob_as_calldata_wei"] == market.calldata_wei(BLOB_CARRIES_BYTES)
+    assert status["blob_breaks_even_bytes"] == market.breaks_even_bytes
 
 
 async def _until_later(url: str, seconds: int) -> None:

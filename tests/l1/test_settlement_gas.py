@@ -13,6 +13,7 @@ from signed_chain import address
 from consensus.commands import withdraw
 from node.build_check import ROOT
 from node.l1 import contract as law
+from node.l1.fees import COMMIT_ROOM_GAS
 
 ALICE, BOB = OWNERS[0], OWNERS[1]
 TOLERANCE = 0.01
@@ -32,6 +33,24 @@ def commits(members: int, signers: int, data: bytes) -> int:
         batch, _ = bridge.batch(data)
         bridge.commit(data, signed=bridge.attested(batch, signers))
     return gas(bridge.wallets.last)
+
+
+def room() -> int:
+    """Gas that the last commit executed above its calldata floor (EIP-7623)."""
+    bridge = Bridge()
+    for _ in range(2):
+        bridge.deposit(ALICE, ETH, 5)
+        bridge.block()
+        batch, _ = bridge.batch()
+        signed = bridge.attested(batch)
+        words = law.batch_words(batch), bridge.summaries[-1], bridge.place(batch), signed
+        data = law.call("commit", *words)
+        bridge.commit(signed=signed)
+    return gas(bridge.wallets.last) - 21_000 - 10 * (4 * len(data) - 3 * data.count(0))
+
+
+def test_a_commit_has_the_room_for_calldata_that_the_fee_policy_reckons_with() -> None:
+    assert abs(room() - COMMIT_ROOM_GAS) <= TOLERANCE * COMMIT_ROOM_GAS
 
 
 def measured() -> dict[str, int]:
