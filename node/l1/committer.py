@@ -101,7 +101,6 @@ class Committer:
         self.backlog: Final = backlog
         self.phase = "starting"
         self.halted = ""
-        self.is_over_caps = False
         self.market: Market | None = None
         names = ("sent", "resent", "replaced", "reverted", "committed", "finalized")
         self.counts: Final = dict.fromkeys(names, 0)
@@ -117,6 +116,11 @@ class Committer:
             if not self.halted:
                 with trio.move_on_after(POLL_S):
                     await self._watcher.changed()
+
+    @property
+    def is_over_caps(self) -> bool:
+        """Whether it waits for lower fees."""
+        return self.phase.startswith(f"E{ABOVE_CAPS}")
 
     def _wait(self, why: str) -> None:
         if why != self.phase:
@@ -368,7 +372,6 @@ class Committer:
         call = await self.lane.with_gas(call, sidecar.hashes if sidecar else ())
         caps = self._caps.within(call.gas)
         fees = await self._fees(intent, self.market, caps, sidecar is not None)
-        self.is_over_caps = fees is None
         if fees is None:
             over = dearer_than(self.market, self._caps, call.gas, sidecar is not None)
             what = over or "the fee caps leave for a replacement"

@@ -134,7 +134,7 @@ class NodeCollector(Collector):
             ("outbox_intents", "Of transactions not in final blocks", len(committer.lane.intents)),
             ("l1_base_fee_wei", "When last offered for", market and market.base_fee),
             ("l1_blob_fee_wei", "When last offered for", market and market.blob_fee),
-            ("committer_over_caps", "1: the L1 asks more than them", committer.is_over_caps),
+            ("committer_over_caps", "1: it waits for lower fees", committer.is_over_caps),
             ("l1_blob_breaks_even_bytes", "From which on calldata is dearer",
              market and market.breaks_even_bytes),
         ):  # fmt: skip

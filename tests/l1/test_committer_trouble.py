@@ -203,7 +203,11 @@ async def test_a_spike_that_catches_a_sent_transaction_does_not_cross_the_caps()
         await poster.turn()
     (intent,) = intents(poster)
     assert intent.newest.max_blob_fee <= 4 * GWEI
+    assert "E7775" in poster.committer.phase
     poster.chain_l1.blob_fee_floor = 1
+    await poster.until("committed", 1)
+    await poster.turn()
+    assert not poster.committer.is_over_caps
     await settle(poster)
 
 
