@@ -38,7 +38,7 @@ from node.l1.backlog import Backlog, Cut
 from node.l1.contract import Signatures
 from node.l1.deployment import Deployment, check_deployment
 from node.l1.fees import GWEI, Caps, Market, dearer_than, market_of, offer, replacement
-from node.l1.head import ContractHead, foreign
+from node.l1.head import COMMIT_GAS, ContractHead, foreign
 from node.l1.lane import Lane, Sent, Sight, fees_of
 from node.l1.preparing import Preparation, Prepared
 from node.l1.surface import L1
@@ -327,6 +327,10 @@ class Committer:
         if self._tried_in == self._at:
             return  # seconds of work, for us and for every validator: once for each L1 block
         self._tried_in = self._at
+        self.market = await market_of(self._l1)
+        over = dearer_than(self.market, self._caps, COMMIT_GAS, has_blobs=True)
+        if over:  # then nobody has to sign, and no blobs are kept that are never posted
+            return self._too_dear(over, f"the commit of batch {number}")
         self._wait(f"preparing batch {number}, blocks {self.backlog.posted + 1} to {cut.last}")
         made = await self._preparation.prepare(number, cut)
         signed = made.signatures
@@ -374,12 +378,13 @@ class Committer:
         fees = await self._fees(intent, self.market, caps, sidecar is not None)
         if fees is None:
             over = dearer_than(self.market, self._caps, call.gas, sidecar is not None)
-            what = over or "the fee caps leave for a replacement"
-            text = f"E{ABOVE_CAPS}: the L1 asks more than {what} for {name_of(intent)}"
-            return self._wait(f"{text}; waiting")
+            return self._too_dear(over or "the fee caps leave for a replacement", name_of(intent))
         hashed = batch_hash(decode_batch(intent.batch)) if intent.batch else b""
         stored = await self.lane.put(intent, call, fees, self._at, hashed, sidecar)
         return await self._send(stored, how)
+
+    def _too_dear(self, what: str, name: str) -> None:
+        self._wait(f"E{ABOVE_CAPS}: the L1 asks more than {what} for {name}; waiting")
 
     async def _fees(
         self, intent: Intent, market: Market, caps: Caps, has_blobs: bool

@@ -177,6 +177,7 @@ async def test_in_a_fee_spike_nothing_is_offered_above_the_caps_and_then_it_goes
     assert not poster.committer.lane.intents
     assert "E7775" in poster.committer.phase and "--blob-fee-cap" in poster.committer.phase
     assert poster.committer.is_over_caps and not poster.chain.alarms
+    assert not poster.blobs  # a spike of hours makes no batches to throw away
     poster.chain_l1.blob_fee_floor = 1
     await settle(poster)
     assert poster.bridge.read("committed") == 1
