@@ -24,6 +24,7 @@ from node.l1.deployment import read_deployment
 from node.l1.derive import Blobs, Derivation
 from node.l1.http import HttpL1
 from node.l1.posted import Posted
+from node.l1.withdrawn import write_withdrawals
 from node.progress import progress
 from node.state_file import facts_of, write_snapshot, write_whole
 from storage.files import DirectoryFiles
@@ -50,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--roots", type=Path, metavar="FILE", help="write height, hash and state root of each block"
     )
     parser.add_argument("--state", type=Path, metavar="FILE", help="write the last state there")
+    parser.add_argument(
+        "--withdrawals", type=Path, metavar="FILE",
+        help="write every withdrawal there: `rialto l1 withdraw` takes it in a node's place",
+    )  # fmt: skip
     add_json_argument(parser)
 
 
@@ -93,6 +98,8 @@ async def _derive(arguments: argparse.Namespace) -> dict[str, object]:
     spent = perf_counter() - began
     if arguments.roots:
         write_whole(arguments.roots, [line.encode() for line in roots])
+    if arguments.withdrawals:
+        write_withdrawals(derivation.withdrawn, arguments.withdrawals)
     if arguments.state:
         _write_state(derivation, arguments.state)
     return _report(derivation, posted, spent)

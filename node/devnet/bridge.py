@@ -11,9 +11,10 @@ USD is an L1 token of 18 decimals, BTC one of 8. Each owner makes itself units o
 deposits; accounts are numbered in the order in which their first deposits got into the L1 queue.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import trio
@@ -121,6 +122,7 @@ async def deploy_chain(
     l1_keys: tuple[Path, tuple[Path, ...]],
     wallets: list[Wallet],
     now_ms: int,
+    times: Mapping[str, int] = MappingProxyType(TIMES),
 ) -> LocalChain:
     """Two tokens, a genesis file that names the contract behind them, and the contract."""
     deployer, guardian = dev_accounts(10)[8:]
@@ -134,7 +136,7 @@ async def deploy_chain(
         place = contract_address(account.address, await account.nonce())
         path, genesis = write_genesis(folder, keys, wallets, now_ms, place)
         members = tuple(map(address_in, l1_keys[1]))
-        plan = Plan(members, guardian.address, guardian.address, made, TIMES)
+        plan = Plan(members, guardian.address, guardian.address, made, dict(times))
         deployment, gas = await deploy(l1, account, genesis, plan)
     finally:
         await l1.close()

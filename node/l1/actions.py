@@ -5,8 +5,8 @@ never live here: the arguments of a call (`payments`, `deploying`), or printing.
 """
 
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from consensus.da.blobs import BLOB_CARRIES_BYTES
 from consensus.genesis import Genesis, parse
 from consensus.state.memory import Memory
 from node.client.answers import Asset
-from node.client.client import open_client
+from node.client.client import Client, open_client
 from node.exceptions import NodeError
 from node.l1 import payments, tokens
 from node.l1.account import Account
@@ -26,6 +26,7 @@ from node.l1.history import History, Views, read_history
 from node.l1.options import TIMES
 from node.l1.surface import L1
 from node.l1.transactions import Call
+from node.l1.withdrawn import WithdrawnFile
 from node.state_file import read_snapshot
 from node.wallet.amounts import Terms
 from node.wallet.asking import agrees, ask_password, shows
@@ -136,7 +137,7 @@ async def withdraw(l1: L1, asked: Namespace) -> Report:
     history = await read_history(l1, deployment)
     calls: list[tuple[str, Call]] = []
     waiting = []
-    async with open_client(asked.node, genesis=genesis) as client:
+    async with _withdrawals(asked, genesis) as client:
         indexes = asked.index
         if indexes is None:
             listed = [int(one.index) for one in await client.withdrawals_to(account.hex)]
@@ -262,6 +263,16 @@ def _token_of(text: str) -> tuple[str, bytes]:
     if not equals:
         raise NodeError(PLAN, f"--asset {text[:60]}: write SYMBOL=ADDRESS or SYMBOL=ether")
     return symbol, tokens.ETHER if token == "ether" else read_address(token)
+
+
+@asynccontextmanager
+async def _withdrawals(asked: Namespace, genesis: Genesis) -> AsyncIterator[Client | WithdrawnFile]:
+    """Who tells of withdrawals: a node, or a file of somebody who derived the chain."""
+    if asked.withdrawals is not None:
+        yield WithdrawnFile(asked.withdrawals)
+        return
+    async with open_client(asked.node, genesis=genesis) as client:
+        yield client
 
 
 async def _tagged(l1: L1, tag: str) -> int | None:

@@ -71,13 +71,15 @@ class Sizes:
 
 
 class Derivation:
-    """The chain as far as it is derived; its `state` is at the last block."""
+    """The chain as far as it is derived; its `state` is at the last block, `withdrawn` has the
+    height and the WITHDRAWN events of each block with any."""
 
     def __init__(
         self, l1: L1, genesis: Genesis, deployment: Deployment, blobs: Blobs, recover: Recover
     ) -> None:
         self.state: Final[State] = genesis_state(genesis)
         self.sizes: Final = Sizes()
+        self.withdrawn: Final[list[tuple[int, bytes]]] = []
         self._genesis: Final = genesis
         self._l1: Final = l1
         self._client: Final = Client(l1, deployment.contract)
@@ -168,6 +170,8 @@ class Derivation:
                 DERIVED_REFUSED, text, batch=batch.number, height=height, reason=error.number
             ) from error
         self.sizes.commands += outcome.operations
+        if outcome.withdrawals:
+            self.withdrawn.append((height, outcome.withdrawals))
         return block, outcome.withdrawals
 
     async def _check_origin(self, block: Block, items: Sequence[Item]) -> None:

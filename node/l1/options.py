@@ -71,7 +71,10 @@ def _add_money(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     force.add_argument("--operations", type=Path, required=True, metavar="FILE",
                        help="a JSON list of 1 to 8, as `rialto wallet sign` takes")  # fmt: skip
     withdraw = _moves(actions.add_parser("withdraw", help="be paid what was withdrawn on L2"))
-    withdraw.add_argument("--node", default="ws://127.0.0.1:8545", metavar="URL")
+    source = withdraw.add_mutually_exclusive_group()
+    source.add_argument("--node", default="ws://127.0.0.1:8545", metavar="URL")
+    source.add_argument("--withdrawals", type=Path, metavar="FILE",
+                        help="in a node's place: what `rialto derive` wrote")  # fmt: skip
     withdraw.add_argument("--index", type=whole, metavar="N", action="append",
                           help="a withdrawal's index; default: all of this key")  # fmt: skip
     _moves(actions.add_parser("freeze", help="end the chain, if its queue is not served"))

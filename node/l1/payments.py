@@ -14,6 +14,7 @@ from consensus.chain import low_neighbour
 from consensus.signatures import address_words
 from consensus.state.memory import Memory
 from consensus.state.tree import LEAF_BYTES, ZERO_DIGESTS, depth_of
+from consensus.streams import bytes_proof
 from node.client.answers import Withdrawal
 from node.exceptions import NodeError
 from node.l1 import tokens
@@ -22,6 +23,7 @@ from node.l1.deployment import Deployment
 from node.l1.history import History, Item
 from node.l1.surface import L1
 from node.l1.transactions import Call
+from storage.blocks import EVENT_BYTES
 
 NOTHING_TO_DO: Final = 7798
 OTHER_STATE: Final = 7799
@@ -179,6 +181,19 @@ def _region_table(memory: Memory) -> bytes:
         + tree.subroot(one.id)
         for one in tree.regions
     )
+
+
+def opened(stream: bytes, place: int) -> dict[str, object]:
+    """Withdrawal `place` of a batch's stream, as `withdraw` and a node's answer have it."""
+    leaf = place * EVENT_BYTES // LEAF_BYTES
+    held = stream[leaf * LEAF_BYTES : (leaf + 1) * LEAF_BYTES].ljust(LEAF_BYTES, b"\0")
+    path = stream_path(bytes_proof(stream, leaf), leaf, len(stream))
+    return {
+        "length": len(stream),
+        "place": place,
+        "leaf": "0x" + held.hex(),
+        "path": [["0x" + sibling.hex() for sibling in level] for level in path],
+    }
 
 
 def stream_path(path: bytes, leaf: int, length: int) -> list[Sequence[bytes]]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from node.l1 import payments
 from node.l1.account import L1_REVERTED, Account
 from node.l1.history import History, read_history
 from node.l1.transactions import Call
+from node.l1.withdrawn import NOT_WITHDRAWALS, WithdrawnFile, write_withdrawals
 from node.machine import RealMachine
 from node.rpc.dispatch import INVALID_PARAMS, Dispatcher
 from node.rpc.methods import withdrawals as rpc
@@ -278,3 +280,34 @@ def new_refusal() -> Exception:
     with pytest.raises(NodeError) as caught:
         new_l1().answer("eth_getLogs", {"fromBlock": "0x0", "toBlock": "0x99"})
     return caught.value
+
+
+async def test_a_file_of_withdrawals_answers_as_a_node_does(tmp_path: Path) -> None:
+    """Index by index, with and without the path in the batch; a damaged line is named."""
+    bridge = funded()
+    for n in range(9):
+        bridge.block(bridge.withdrawal(2 + n % 2, ETH, n + 1, PAYEE if n % 3 else bytes(19) + b"1"))
+    path = tmp_path / "withdrawals"
+    write_withdrawals(bridge.withdrawn.items(), path)
+    file = WithdrawnFile(path)
+    last = max(bridge.withdrawn)
+    async with bridge.serving():
+        for index in range(9):
+            for first in (1, last - 8 + index):
+                asked = {"index": index, "first_height": first, "last_height": last}
+                told = msgspec.convert(await bridge.ask("chain_getWithdrawal", **asked), Withdrawal)
+                assert await file.withdrawal(index, (first, last)) == told
+            told = msgspec.convert(await bridge.ask("chain_getWithdrawal", index=index), Withdrawal)
+            assert await file.withdrawal(index) == told
+        page = await bridge.ask("chain_getWithdrawals", address="0x" + PAYEE.hex())
+    listed = await file.withdrawals_to("0x" + PAYEE.hex().upper())
+    assert listed == msgspec.convert(page, WithdrawalPage).withdrawals
+    with pytest.raises(NodeError) as caught:
+        await file.withdrawal(9)
+    assert caught.value.number == NOT_WITHDRAWALS
+    lines = path.read_text().splitlines()
+    for number, bad in ((1, lines[1][:-2]), (1, lines[0]), (2, "x " + "00" * 64), (0, lines[1])):
+        path.write_text("\n".join([*lines[:number], bad, *lines[number + 1 :]]))
+        with pytest.raises(NodeError) as caught:
+            WithdrawnFile(path)
+        assert caught.value.number == NOT_WITHDRAWALS and f"line {number + 1}:" in str(caught.value)

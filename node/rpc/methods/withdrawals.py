@@ -13,8 +13,7 @@ from typing import Final, NoReturn, TypeAlias
 import trio
 from msgspec import Raw, Struct
 
-from consensus.streams import LEAF_BYTES, bytes_proof
-from node.l1.payments import stream_path
+from node.l1.payments import opened
 from node.machine import Machine
 from node.reads import Make
 from node.rpc.client import Client
@@ -23,7 +22,7 @@ from node.rpc.events import event_json, unpacked
 from node.rpc.methods.directory import hex_bytes
 from node.rpc.operations import Whole, whole
 from node.rpc.params import by_name
-from storage.blocks import EVENT_BYTES, Reading, Withdrawal
+from storage.blocks import Reading, Withdrawal
 from storage.exceptions import StorageError
 
 NO_WITHDRAWAL: Final = 7745
@@ -117,16 +116,7 @@ class WithdrawalMethods:
         for later in takewhile(lambda found: found.height <= last, behind):
             events.append(later.event)
             _check_length(len(events))
-        stream = b"".join(events)
-        leaf = below * EVENT_BYTES // LEAF_BYTES
-        held = stream[leaf * LEAF_BYTES : (leaf + 1) * LEAF_BYTES].ljust(LEAF_BYTES, b"\0")
-        path = stream_path(bytes_proof(stream, leaf), leaf, len(stream))
-        return {
-            "length": len(stream),
-            "place": below,
-            "leaf": "0x" + held.hex(),
-            "path": [["0x" + sibling.hex() for sibling in level] for level in path],
-        }
+        return opened(b"".join(events), below)
 
     def listed(self, params: Raw, client: Client) -> object:
         """Up to 100 withdrawals to an address; `next` is `below` of the next page, or null."""
