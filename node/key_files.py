@@ -98,7 +98,7 @@ def make_l1_key(path: Path) -> bytes:
 def read_l1_key(path: Path) -> bytes:
     """The secp256k1 secret in the file. Raises `NodeError` 7360, 7361."""
     try:
-        secret = bytes.fromhex(read_secret(path))
+        secret = bytes.fromhex(read_secret(path).strip().removeprefix("0x"))
     except ValueError as error:
         raise _unusable(path, str(error)) from error
     if len(secret) != 32 or not 0 < int.from_bytes(secret, "big") < ORDER:

@@ -10,6 +10,7 @@ from pathlib import Path
 from consensus.exceptions import InvalidGenesis
 from consensus.genesis import Genesis, memory_words, parse
 from node.commands import add_json_argument, print_report
+from node.l1.deployment import DEPLOYMENT_OTHER, UNBACKED, has_unbacked_deposits
 
 WORD_BYTES = 8
 MEGABYTE = 10**6
@@ -46,6 +47,9 @@ def check_file(path: Path) -> dict[str, object]:
             {"number": fault.number, "field": fault.facts.get("path", ""), "text": fault.text}
             for fault in faults
         ]
+        return report
+    if has_unbacked_deposits(genesis):
+        report["faults"] = [{"number": DEPLOYMENT_OTHER, "field": "deposits", "text": UNBACKED}]
         return report
     return report | facts_of(genesis)
 

@@ -18,11 +18,12 @@ from consensus.signatures import ORDER
 from node.client.client import Client, open_client
 from node.commands import print_report
 from node.exceptions import NodeError
+from node.key_files import read_l1_key
 from node.wallet import operations, options
 from node.wallet.amounts import Terms
 from node.wallet.asking import agrees, ask_password, shows
 from node.wallet.dev_accounts import dev_accounts
-from node.wallet.keystore import NO_WALLET, Keystore, decrypt, read_key
+from node.wallet.keystore import NO_WALLET, Keystore, decrypt
 from node.wallet.nonces import Nonces
 from node.wallet.session import CERTIFIED, Outcome, find_signer, send, sign_shown
 
@@ -62,7 +63,7 @@ def _make(store: Keystore, asked: argparse.Namespace) -> Any:
             raise NodeError(operations.BAD_REQUEST, text)
         secret = dev_accounts(asked.dev + 1)[asked.dev].secret
         return store.add(asked.name, secret, _new_password(asked))
-    secret = read_key(asked.key_file)
+    secret = read_l1_key(asked.key_file)
     return store.add(asked.name, secret, _new_password(asked))
 
 

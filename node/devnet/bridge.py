@@ -29,10 +29,11 @@ from node.flow.wallets import Wallet
 from node.key_files import make_l1_key, read_l1_key
 from node.l1 import tokens
 from node.l1.account import Account
+from node.l1.client import Client
 from node.l1.contract import call
 from node.l1.deploying import Plan, deploy
 from node.l1.deployment import Deployment, contract_address, encode_deployment
-from node.l1.history import Views, read_history
+from node.l1.history import read_history
 from node.l1.http import HttpL1
 from node.l1.transactions import Call, Fees, sign_call
 from node.wallet.dev_accounts import DevAccount, dev_accounts
@@ -157,7 +158,7 @@ async def fund(chain: LocalChain, owners: Sequence[Owner]) -> dict[bytes, int]:
         for owner in owners:
             for nonce, made in enumerate(_calls(deployment, atoms)):
                 await _send(l1, deployment.chain_id, owner, nonce, made, fees)
-        queue = Views(l1, deployment.contract)
+        queue = Client(l1, deployment.contract)
         with trio.move_on_after(FUND_S_MAX):
             while await queue.number("queue_length") < len(owners) * assets:
                 await trio.sleep(0.2)

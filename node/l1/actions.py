@@ -13,24 +13,26 @@ from typing import Any, Final
 from consensus.da.blobs import BLOB_CARRIES_BYTES
 from consensus.genesis import Genesis, parse
 from consensus.state.memory import Memory
+from node.client import client as nodes
 from node.client.answers import Asset
-from node.client.client import Client, open_client
 from node.exceptions import NodeError
+from node.key_files import read_l1_key
 from node.l1 import payments, tokens
 from node.l1.account import Account
+from node.l1.client import Client
 from node.l1.contract import read_event, topic
 from node.l1.deploying import PLAN, Plan, deploy, next_contract
 from node.l1.deployment import Deployment, check_deployment, encode_deployment, read_deployment
 from node.l1.fees import market_of
-from node.l1.history import History, Views, read_history
+from node.l1.history import History, read_history
 from node.l1.options import TIMES
-from node.l1.surface import L1
+from node.l1.surface import L1, as_hex
 from node.l1.transactions import Call
 from node.l1.withdrawn import WithdrawnFile
 from node.state_file import read_snapshot
 from node.wallet.amounts import Terms
 from node.wallet.asking import agrees, ask_password, shows
-from node.wallet.keystore import Keystore, read_key
+from node.wallet.keystore import Keystore
 from node.wallet.operations import atoms_of, from_file, read_address
 from node.wallet.session import NOT_CONFIRMED
 from storage.disk import SNAPSHOTS, DirectoryDisk
@@ -45,7 +47,7 @@ async def make_contract(l1: L1, asked: Namespace) -> Report:
     """`deploy`: the contract, then the file that nodes and wallets are given."""
     account = unlocked(l1, asked)
     if asked.predict:
-        return {"account": account.hex, "contract": _hex(await next_contract(account))}
+        return {"account": account.hex, "contract": as_hex(await next_contract(account))}
     if asked.genesis is None or not (asked.member and asked.guardian and asked.governor):
         text = "give --genesis, --member (once for each), --guardian and --governor"
         raise NodeError(PLAN, f"{text}, or --predict")
@@ -63,7 +65,7 @@ async def make_contract(l1: L1, asked: Namespace) -> Report:
     made, gas = await deploy(l1, account, genesis, plan)
     asked.output.write_bytes(encode_deployment(made))
     return {
-        "contract": _hex(made.contract), "block": made.block_number, "gas": gas,
+        "contract": as_hex(made.contract), "block": made.block_number, "gas": gas,
         "deployment": str(asked.output),
     }  # fmt: skip
 
@@ -72,10 +74,10 @@ async def status(l1: L1, asked: Namespace) -> Report:
     """What L1 knows of the chain, after the contract was checked."""
     genesis, deployment = await _checked(l1, asked)
     history = await read_history(l1, deployment)
-    views = Views(l1, deployment.contract)
+    contract = Client(l1, deployment.contract)
     market = await market_of(l1)
     report: Report = {
-        "contract": _hex(deployment.contract),
+        "contract": as_hex(deployment.contract),
         "head": history.head,
         "safe": await _tagged(l1, "safe"),
         "finalized": await _tagged(l1, "finalized"),
@@ -83,12 +85,12 @@ async def status(l1: L1, asked: Namespace) -> Report:
         "batches_final": history.final,
         "height_posted": history.summaries[-1].last_height,
         "height_final": history.summaries[history.final].last_height,
-        "state_root_posted": _hex(history.summaries[-1].post_state_root),
-        "state_root_final": _hex(history.summaries[history.final].post_state_root),
+        "state_root_posted": as_hex(history.summaries[-1].post_state_root),
+        "state_root_final": as_hex(history.summaries[history.final].post_state_root),
         "queue": len(history.items),
         "queue_posted": history.summaries[-1].l1_messages,
         "withdrawals_paid": len(history.claimed),
-        "committee_epoch": await views.number("epoch"),
+        "committee_epoch": await contract.number("epoch"),
         "frozen": history.frozen,
         "base_fee": market.base_fee,
         "blob_fee": market.blob_fee,
@@ -97,7 +99,7 @@ async def status(l1: L1, asked: Namespace) -> Report:
         "blob_breaks_even_bytes": market.breaks_even_bytes,
     }
     for number, asset in enumerate(genesis.assets):
-        held = (await views.words("asset", number))[2]
+        held = (await contract.words("asset", number))[2]
         report[f"held_{asset.symbol}"] = int.from_bytes(held, "big")
     if asked.address:
         owner = read_address(asked.address)
@@ -232,7 +234,7 @@ ACTIONS: Final[dict[str, Action]] = {
 def unlocked(l1: L1, asked: Namespace) -> Account:
     """The L1 account of the named wallet or key file."""
     if asked.key_file is not None:
-        return Account(l1, read_key(asked.key_file))
+        return Account(l1, read_l1_key(asked.key_file))
     password = ask_password(asked.password_file, f"Password of {asked.wallet}: ")
     return Account(l1, Keystore(asked.keystore).unlock(asked.wallet, password))
 
@@ -266,12 +268,14 @@ def _token_of(text: str) -> tuple[str, bytes]:
 
 
 @asynccontextmanager
-async def _withdrawals(asked: Namespace, genesis: Genesis) -> AsyncIterator[Client | WithdrawnFile]:
+async def _withdrawals(
+    asked: Namespace, genesis: Genesis
+) -> AsyncIterator[nodes.Client | WithdrawnFile]:
     """Who tells of withdrawals: a node, or a file of somebody who derived the chain."""
     if asked.withdrawals is not None:
         yield WithdrawnFile(asked.withdrawals)
         return
-    async with open_client(asked.node, genesis=genesis) as client:
+    async with nodes.open_client(asked.node, genesis=genesis) as client:
         yield client
 
 
@@ -328,7 +332,7 @@ async def _paid(
 
 
 async def _held(l1: L1, deployment: Deployment, asset: int) -> int:
-    return int.from_bytes((await Views(l1, deployment.contract).words("asset", asset))[2], "big")
+    return int.from_bytes((await Client(l1, deployment.contract).words("asset", asset))[2], "big")
 
 
 def _queued(receipt: dict[str, Any]) -> Report:
@@ -344,7 +348,3 @@ def _queued(receipt: dict[str, Any]) -> Report:
 
 def _gas(receipts: Iterable[dict[str, Any]]) -> int:
     return sum(int(one["gasUsed"], 16) for one in receipts)
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()

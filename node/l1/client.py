@@ -17,7 +17,7 @@ from consensus.block import COUNT_BITS
 from consensus.rollup.origin import Item, Origin
 from node.exceptions import NodeError
 from node.l1.contract import Summary, call, read_event, topic
-from node.l1.surface import L1, L1Error
+from node.l1.surface import L1, L1Error, as_hex, from_hex
 
 L1_MALFORMED: Final = 7752
 
@@ -123,13 +123,22 @@ class Client:
     async def figures(self, number: int) -> ContractFigures:
         """The contract's own figures after a block that is not old."""
         names = ("queue_length", "committed", "finalized", "frozen")
-        items, committed, finalized, frozen = [await self._view(name, number) for name in names]
+        items, committed, finalized, frozen = [
+            await self.number(name, at=number) for name in names
+        ]
         return ContractFigures(items, committed, finalized, bool(frozen))
 
-    async def _view(self, name: str, number: int) -> int:
-        asked = {"to": self._contract, "data": "0x" + call(name).hex()}
-        answer = await self._l1.request("eth_call", asked, hex(number))
-        return _read(_word, answer, f"{name}()")
+    async def words(self, name: str, *values: object, at: int | str = LATEST) -> list[bytes]:
+        """What a view function answers after the block of a number or tag, in words."""
+        asked = {"to": self._contract, "data": as_hex(call(name, *values))}
+        tag = hex(at) if isinstance(at, int) else at
+        return _read(_words, await self._l1.request("eth_call", asked, tag), f"{name}()")
+
+    async def word(self, name: str, *values: object, at: int | str = LATEST) -> bytes:
+        return (await self.words(name, *values, at=at))[0]
+
+    async def number(self, name: str, *values: object, at: int | str = LATEST) -> int:
+        return int.from_bytes(await self.word(name, *values, at=at), "big")
 
 
 async def in_spans(
@@ -183,8 +192,11 @@ def _hash(text: str) -> bytes:
     return data
 
 
-def _word(text: str) -> int:
-    return int.from_bytes(_hash(text), "big")
+def _words(text: str) -> list[bytes]:
+    data = from_hex(text)
+    if not data or len(data) % 32:
+        raise ValueError(f"{len(data)} bytes are no words")
+    return [data[at : at + 32] for at in range(0, len(data), 32)]
 
 
 def _events(answer: Sequence[Mapping[str, Any]]) -> list[Told]:

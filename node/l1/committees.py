@@ -13,9 +13,10 @@ from eth_abi import encode
 from consensus.keccak import keccak256
 from node.exceptions import NodeError
 from node.l1.attesting import Committee
-from node.l1.contract import call, read_event, topic
+from node.l1.client import Client
+from node.l1.contract import read_event, topic
 from node.l1.deployment import Deployment
-from node.l1.surface import L1
+from node.l1.surface import L1, as_hex
 
 COMMITTEE_UNKNOWN: Final = 7768
 
@@ -30,23 +31,18 @@ class Committees:
     def __init__(self, l1: L1, deployment: Deployment) -> None:
         self._l1 = l1
         self._deployment = deployment
-        self._contract = "0x" + deployment.contract.hex()
+        self._client = Client(l1, deployment.contract)
         self.current = Committee(FIRST_EPOCH, deployment.members)
 
     async def refresh(self) -> Committee:
         """Read the epoch, and its members if it is new. Raises 7768, what `request` raises."""
-        epoch = int(await self._view("epoch"), 16)
+        epoch = await self._client.number("epoch")
         if epoch != self.current.epoch:
             members = await self._members(epoch)
-            if bytes.fromhex((await self._view("committee"))[2:]) != hash_of(members):
+            if await self._client.word("committee") != hash_of(members):
                 raise _unknown(epoch)
             self.current = Committee(epoch, members)
         return self.current
-
-    async def _view(self, name: str) -> str:
-        asked = {"to": self._contract, "data": "0x" + call(name).hex()}
-        answer: str = await self._l1.request("eth_call", asked, "latest")
-        return answer
 
     async def _members(self, epoch: int) -> tuple[bytes, ...]:
         """Walk back from the head: changes are rare, and the last one is asked for."""
@@ -57,8 +53,8 @@ class Committees:
         while last >= self._deployment.block_number:
             first = max(self._deployment.block_number, last - RANGE_BLOCKS + 1)
             query = {
-                "address": self._contract, "fromBlock": hex(first), "toBlock": hex(last),
-                "topics": topics,
+                "address": as_hex(self._deployment.contract), "topics": topics,
+                "fromBlock": hex(first), "toBlock": hex(last),
             }  # fmt: skip
             for log in await self._l1.request("eth_getLogs", query):
                 members = read_event("CommitteeChanged", log)["members"]

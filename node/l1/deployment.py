@@ -27,10 +27,11 @@ from consensus.keccak import keccak256
 from consensus.rollup.batch import ADDRESS_BYTES
 from node.exceptions import NodeError
 from node.l1.contract import Settings, Summary, artefact, call, read_event, topic
-from node.l1.surface import L1
+from node.l1.surface import L1, as_hex, from_hex
 
 DEPLOYMENT_FILE: Final = 7790
 DEPLOYMENT_OTHER: Final = 7791
+UNBACKED: Final = "the genesis file has deposits; a chain with a bridge begins empty"
 
 DEPLOYMENT_BYTES_MAX: Final = 1 << 16
 MEMBERS_MAX: Final = 64
@@ -72,14 +73,14 @@ def encode_deployment(deployment: Deployment) -> bytes:
     settings["bond"] = _number(deployment.settings.bond)
     value = {
         "chain_id": deployment.chain_id,
-        "contract": _hex(deployment.contract),
+        "contract": as_hex(deployment.contract),
         "block_number": deployment.block_number,
         "settings": settings,
-        "members": [_hex(one) for one in deployment.members],
-        "guardian": _hex(deployment.guardian),
-        "governor": _hex(deployment.governor),
+        "members": [as_hex(one) for one in deployment.members],
+        "guardian": as_hex(deployment.guardian),
+        "governor": as_hex(deployment.governor),
         "assets": [
-            {"token": _hex(token), "scale": _number(scale)} for token, scale in deployment.assets
+            {"token": as_hex(token), "scale": _number(scale)} for token, scale in deployment.assets
         ],
     }
     return json.dumps(value, indent=1).encode() + b"\n"
@@ -184,6 +185,11 @@ def runtime_code(settings: Settings, verifier: bytes = bytes(ADDRESS_BYTES)) -> 
     return made[end - artefact()["runtime_bytes"] : end] + encode(["uint256"] * len(fixed), fixed)
 
 
+def has_unbacked_deposits(genesis: Genesis) -> bool:
+    """Whether nothing on L1 stands behind the genesis file's deposits."""
+    return any(genesis.contract) and bool(genesis.deposits)
+
+
 async def check_deployment(
     l1: L1, deployment: Deployment, genesis: Genesis, block: Header | None = None
 ) -> Summary:
@@ -196,25 +202,25 @@ async def check_deployment(
         raise _other(deployment, fault)
     if int(await l1.request("eth_chainId"), 16) != deployment.chain_id:
         raise _other(deployment, f"the L1 has another chain id than {deployment.chain_id}")
-    where = _hex(deployment.contract)
-    code = _bytes(await l1.request("eth_getCode", where, "latest"))
+    where = as_hex(deployment.contract)
+    code = from_hex(await l1.request("eth_getCode", where, "latest"))
     if code != runtime_code(deployment.settings):
         text = "no contract there" if not code else "another code there, or other settings in it"
         raise _other(deployment, text)
     place = hex(deployment.block_number)
     query = {
         "address": where, "fromBlock": place, "toBlock": place,
-        "topics": [_hex(topic("Committed")), _hex(bytes(WORD_BYTES))],
+        "topics": [as_hex(topic("Committed")), as_hex(bytes(WORD_BYTES))],
     }  # fmt: skip
     logs = await l1.request("eth_getLogs", query)
     if len(logs) != 1:
         raise _other(deployment, f"block {deployment.block_number} did not make it")
     summary = Summary(*read_event("Committed", logs[0])["summary"])
-    asked = {"to": where, "data": _hex(call("summaries", 0))}
-    if _bytes(await l1.request("eth_call", asked, "latest")) != summary.hash:
+    asked = {"to": where, "data": as_hex(call("summaries", 0))}
+    if from_hex(await l1.request("eth_call", asked, "latest")) != summary.hash:
         raise _other(deployment, "its first summary is not the one that its making told")
     if summary.batch_hash != genesis.hash:
-        raise _other(deployment, f"it settles the chain of genesis {_hex(summary.batch_hash)}")
+        raise _other(deployment, f"it settles the chain of genesis {as_hex(summary.batch_hash)}")
     if block is not None and summary != genesis_summary(genesis, block, summary.time):
         raise _other(deployment, "it begins with another block 0 than this genesis makes")
     return summary
@@ -222,24 +228,16 @@ async def check_deployment(
 
 def _differences(deployment: Deployment, genesis: Genesis) -> Iterator[str]:
     if deployment.contract != genesis.contract:
-        yield f"the genesis file names the contract {_hex(genesis.contract)}"
+        yield f"the genesis file names the contract {as_hex(genesis.contract)}"
     if deployment.chain_id != genesis.chain_id:
         yield f"the genesis file names the L1 of chain id {genesis.chain_id}"
     fixed = deployment.settings
     if fixed != settings_of(genesis, **{name: getattr(fixed, name) for name in TIMES}):
         yield "its mode, sizes or layout are not those of the genesis file"
-    if genesis.deposits:
-        yield "the genesis file has deposits; a chain with a bridge begins empty"
+    if has_unbacked_deposits(genesis):
+        yield UNBACKED
 
 
 def _other(deployment: Deployment, why: str) -> NodeError:
-    text = f"{_hex(deployment.contract)} is not the contract of this chain: {why}"
+    text = f"{as_hex(deployment.contract)} is not the contract of this chain: {why}"
     return NodeError(DEPLOYMENT_OTHER, f"{text}; check the deployment file and the L1's URL")
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()
-
-
-def _bytes(text: str) -> bytes:
-    return bytes.fromhex(text[2:])

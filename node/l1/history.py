@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from node.exceptions import NodeError
-from node.l1.client import in_spans
-from node.l1.contract import Summary, call, read_event, topic
+from node.l1.client import Client, in_spans
+from node.l1.contract import Summary, read_event, topic
 from node.l1.deployment import Deployment
 from node.l1.surface import L1
 
@@ -111,33 +111,11 @@ async def read_history(l1: L1, deployment: Deployment) -> History:
 
 async def _check(l1: L1, deployment: Deployment, history: History) -> None:
     """Head, summaries and queue as the contract keeps them now."""
-    read = Views(l1, deployment.contract, hex(history.head))
+    client = Client(l1, deployment.contract)
+    held = await client.figures(history.head)
     told = (len(history.summaries) - 1, history.final, len(history.items))
-    kept = (
-        await read.number("committed"), await read.number("finalized"),
-        await read.number("queue_length"),
-    )  # fmt: skip
+    kept = (held.committed, held.finalized, held.items)
     last = history.summaries[-1].hash if history.summaries else b""
-    if told != kept or last != await read.word("summaries", kept[0]):
+    if told != kept or last != await client.word("summaries", kept[0], at=history.head):
         text = f"the logs tell batches, final and queue {told}, the contract keeps {kept}"
         raise NodeError(HISTORY_DIFFERS, f"{text}; ask again, or another L1")
-
-
-class Views:
-    """The contract's view functions at one block: 'latest', or a number in hexadecimal."""
-
-    def __init__(self, l1: L1, contract: bytes, block: str = "latest") -> None:
-        self._l1: Final = l1
-        self._contract: Final = "0x" + contract.hex()
-        self._block: Final = block
-
-    async def words(self, name: str, *values: object) -> list[bytes]:
-        asked = {"to": self._contract, "data": "0x" + call(name, *values).hex()}
-        answer = bytes.fromhex((await self._l1.request("eth_call", asked, self._block))[2:])
-        return [answer[at : at + 32] for at in range(0, len(answer), 32)]
-
-    async def word(self, name: str, *values: object) -> bytes:
-        return (await self.words(name, *values))[0]
-
-    async def number(self, name: str, *values: object) -> int:
-        return int.from_bytes(await self.word(name, *values), "big")

@@ -21,7 +21,7 @@ from node.l1 import tokens
 from node.l1.contract import FORCE_FEE_WEI, call
 from node.l1.deployment import Deployment
 from node.l1.history import History, Item
-from node.l1.surface import L1
+from node.l1.surface import L1, from_hex
 from node.l1.transactions import Call
 from storage.blocks import EVENT_BYTES
 
@@ -64,10 +64,10 @@ def withdraw_call(
     deployment: Deployment, history: History, number: int, proof: Withdrawal
 ) -> Call:
     """`proof` as a node gives it for the heights of batch `number`."""
-    path = [[_bytes(one) for one in level] for level in proof.path]
+    path = [[from_hex(one) for one in level] for level in proof.path]
     data = call(
         "withdraw", number, history.summaries[number], proof.length, proof.place,
-        _bytes(proof.leaf), path,
+        from_hex(proof.leaf), path,
     )  # fmt: skip
     return Call(deployment.contract, data)
 
@@ -212,7 +212,3 @@ def stream_path(path: bytes, leaf: int, length: int) -> list[Sequence[bytes]]:
         levels.append(row)
         leaf, width = leaf >> 2, (width + 3) >> 2
     return levels
-
-
-def _bytes(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))

@@ -13,10 +13,10 @@ from consensus.rollup.batch import VERSIONED_HASH_KZG
 from consensus.rollup.origin import Item
 from node.exceptions import NodeError
 from node.l1.client import Client, L1Block, in_spans
-from node.l1.contract import Summary, call, topic
+from node.l1.contract import Summary, topic
 from node.l1.deployment import Deployment
 from node.l1.facts import fold
-from node.l1.surface import L1
+from node.l1.surface import L1, as_hex
 from storage.l1_facts import PostedBatch, Tip
 
 NOT_ON_L1: Final = 7782
@@ -66,11 +66,11 @@ async def read_posted(l1: L1, deployment: Deployment, tag: str) -> Posted:
     change = fold(Tip(), told, lambda _: None)
     batches = [change.batches[number] for number in range(1, change.tip.committed + 1)]
     posted = Posted(tip, tuple(one for one in batches if one), tuple(change.items))
-    await _check(l1, client, deployment, change.tip, posted)
+    await _check(client, change.tip, posted)
     return posted
 
 
-async def _check(l1: L1, client: Client, deployment: Deployment, told: Tip, posted: Posted) -> None:
+async def _check(client: Client, told: Tip, posted: Posted) -> None:
     """Logs are a client's word; the contract's storage at the same block is asked as well."""
     number = posted.tip.number
     held = await client.figures(number)
@@ -79,11 +79,8 @@ async def _check(l1: L1, client: Client, deployment: Deployment, told: Tip, post
         text = f"the logs tell items, batches, final, frozen {logs}, the contract holds {held}"
         raise NodeError(NOT_ON_L1, f"{text}; ask another execution client")
     for batch in posted.batches:
-        asked = {
-            "to": _hex(deployment.contract), "data": _hex(call("summaries", batch.number)),
-        }  # fmt: skip
         summary = Summary(*astuple(batch)[SUMMARY_AT:])
-        if await l1.request("eth_call", asked, hex(number)) != _hex(summary.hash):
+        if await client.word("summaries", batch.number, at=number) != summary.hash:
             text = f"the contract holds another summary of batch {batch.number} than the logs tell"
             raise NodeError(NOT_ON_L1, f"{text}; ask another execution client")
 
@@ -100,8 +97,8 @@ async def read_carrier(l1: L1, deployment: Deployment, batch: PostedBatch) -> Ca
     """The transaction that committed the batch. Raises `NodeError` 7782."""
     place = hex(batch.committed_in)
     query = {
-        "address": _hex(deployment.contract), "fromBlock": place, "toBlock": place,
-        "topics": [_hex(topic("Committed")), _hex(batch.number.to_bytes(32, "big"))],
+        "address": as_hex(deployment.contract), "fromBlock": place, "toBlock": place,
+        "topics": [as_hex(topic("Committed")), as_hex(batch.number.to_bytes(32, "big"))],
     }  # fmt: skip
     logs = await l1.request("eth_getLogs", query)
     block = await l1.request("eth_getBlockByNumber", place, False)
@@ -118,7 +115,3 @@ async def read_carrier(l1: L1, deployment: Deployment, batch: PostedBatch) -> Ca
         text = f"the L1 shows no transaction with blobs for batch {batch.number} in block {place}"
         raise NodeError(NOT_ON_L1, f"{text} ({error!r}); ask another execution client") from error
     return Carrier(names, gas, blob_gas, block)
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()

@@ -56,6 +56,18 @@ def check_method(method: str) -> None:
         raise NodeError(L1_METHOD, text)
 
 
+def as_hex(data: bytes) -> str:
+    """Bytes as JSON-RPC has them."""
+    return "0x" + data.hex()
+
+
+def from_hex(text: str) -> bytes:
+    """Raises `ValueError` for anything else than 0x and whole bytes in hexadecimal."""
+    if not isinstance(text, str) or not text.startswith("0x"):
+        raise ValueError(f"{text!r} is not 0x and hexadecimal")
+    return bytes.fromhex(text[2:])
+
+
 def revert_reason(data: bytes) -> str:
     """The text of `Error(string)` in a revert's data, or its hexadecimal."""
     if data[:4] == bytes.fromhex("08c379a0") and len(data) >= 68:

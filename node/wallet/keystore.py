@@ -18,7 +18,7 @@ from eth_keyfile.exceptions import EthKeyfileValueError
 from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
 
 from consensus.exceptions import InvalidSignature
-from consensus.signatures import ORDER, address_of, public_key_of
+from consensus.signatures import address_of, public_key_of
 from node.exceptions import NodeError
 from node.key_files import read_secret, write_secret
 
@@ -26,7 +26,6 @@ NO_WALLET: Final = 7840
 WALLET_NAME: Final = 7841
 WRONG_PASSWORD: Final = 7842
 KEYSTORE_UNUSABLE: Final = 7843
-NO_KEY_IN_FILE: Final = 7844
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 FILE_BYTES_MAX: Final = 16 << 10
@@ -74,20 +73,6 @@ class Keystore:
             text = f"no wallet {name} in {self.directory}; there are: {known}"
             raise NodeError(NO_WALLET, text)
         return decrypt(path, password)
-
-
-def read_key(path: Path) -> bytes:
-    """The secret in a file that is not encrypted: 32 bytes in hexadecimal, mode 0600.
-
-    Raises `NodeError` 7360, 7844.
-    """
-    try:
-        secret = bytes.fromhex(read_secret(path).strip().removeprefix("0x"))
-    except ValueError:
-        secret = b""
-    if len(secret) != 32 or not 0 < int.from_bytes(secret, "big") < ORDER:
-        raise NodeError(NO_KEY_IN_FILE, f"{path} holds no key: 32 bytes in hexadecimal")
-    return secret
 
 
 def decrypt(path: Path, password: str) -> bytes:

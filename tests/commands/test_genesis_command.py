@@ -77,3 +77,17 @@ def test_a_bad_command_line_is_refused_by_number(
 ) -> None:
     assert cli.main(["genesis", *argv]) == 2
     assert capsys.readouterr().err.startswith(f"error E{number}: ")
+
+
+def test_deposits_behind_which_no_l1_stands_are_a_fault_before_any_node_refuses_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = json.loads((ROOT / "genesis" / "minimal.json").read_text())
+    value["contract"] = "0x" + "17" * 20
+    path = tmp_path / "bridged.json"
+    path.write_text(json.dumps(value))
+    (report,) = report_of(capsys, 1, path)
+    assert [(one["number"], one["field"]) for one in report["faults"]] == [(7791, "deposits")]
+    path.write_text(json.dumps(value | {"deposits": []}))
+    (report,) = report_of(capsys, 0, path)
+    assert report["deposits"] == 0

@@ -28,7 +28,9 @@ from node.l1.surface import (
     REFUSED,
     REVERTED,
     L1Error,
+    as_hex,
     check_method,
+    from_hex,
     revert_reason,
 )
 from node.l1.transactions import BLOB, GAS_PER_BLOB, split
@@ -98,7 +100,7 @@ class EmbeddedL1:
 
     def _getBlockByHash(self, block_hash: str, full: bool = False) -> dict[str, Any] | None:
         try:
-            header = self.chain.chain.get_block_header_by_hash(_bytes(block_hash))
+            header = self.chain.chain.get_block_header_by_hash(from_hex(block_hash))
         except HeaderNotFound:
             return None
         return self._block(header, full)
@@ -119,15 +121,15 @@ class EmbeddedL1:
     def _block(self, header: BlockHeaderAPI, full: bool) -> dict[str, Any]:
         block = self.chain.chain.get_block_by_header(header)
         transactions = [
-            _transaction(one, block, index) if full else _hex(one.hash)
+            _transaction(one, block, index) if full else as_hex(one.hash)
             for index, one in enumerate(block.transactions)
         ]
         return {
             "number": hex(header.block_number),
-            "hash": _hex(header.hash),
-            "parentHash": _hex(header.parent_hash),
+            "hash": as_hex(header.hash),
+            "parentHash": as_hex(header.parent_hash),
             "timestamp": hex(header.timestamp),
-            "stateRoot": _hex(header.state_root),
+            "stateRoot": as_hex(header.state_root),
             "gasUsed": hex(header.gas_used),
             "gasLimit": hex(header.gas_limit),
             "baseFeePerGas": hex(header.base_fee_per_gas),
@@ -145,25 +147,25 @@ class EmbeddedL1:
         return self.chain.chain.get_vm(header).state
 
     def _getBalance(self, address: str, tag: str = "latest") -> str:
-        return hex(self._state(tag).get_balance(_bytes(address)))
+        return hex(self._state(tag).get_balance(from_hex(address)))
 
     def _getCode(self, address: str, tag: str = "latest") -> str:
-        return _hex(self._state(tag).get_code(_bytes(address)))
+        return as_hex(self._state(tag).get_code(from_hex(address)))
 
     def _getStorageAt(self, address: str, slot: str, tag: str = "latest") -> str:
-        value = self._state(tag).get_storage(_bytes(address), int(slot, 16))
-        return _hex(value.to_bytes(32, "big"))
+        value = self._state(tag).get_storage(from_hex(address), int(slot, 16))
+        return as_hex(value.to_bytes(32, "big"))
 
     def _getTransactionCount(self, address: str, tag: str = "latest") -> str:
-        nonce = self._state(tag).get_nonce(_bytes(address))
-        waiting = self.chain.pool.count(_bytes(address)) if tag == "pending" else 0
+        nonce = self._state(tag).get_nonce(from_hex(address))
+        waiting = self.chain.pool.count(from_hex(address)) if tag == "pending" else 0
         return hex(nonce + waiting)
 
     def _call(self, call: dict[str, Any], tag: str = "latest") -> str:
-        return _hex(self._run(call, tag).output)
+        return as_hex(self._run(call, tag).output)
 
     def _estimateGas(self, call: dict[str, Any], tag: str = "latest") -> str:
-        data = _bytes(call.get("input") or call.get("data") or "0x")
+        data = from_hex(call.get("input") or call.get("data") or "0x")
         zeros = data.count(0)
         intrinsic = 21_000 + 4 * zeros + 16 * (len(data) - zeros)
         if not call.get("to"):
@@ -178,11 +180,11 @@ class EmbeddedL1:
         if header is None:
             raise L1Error(REFUSED, f"unknown block {tag}")
         vm = self.chain.next_vm(header)
-        to, sender = _bytes(call.get("to", "0x")), _bytes(call.get("from", _hex(NO_ADDRESS)))
+        to, sender = from_hex(call.get("to", "0x")), from_hex(call.get("from", as_hex(NO_ADDRESS)))
         context = vm.state.get_transaction_context_class()(
             gas_price=0,
             origin=sender,
-            blob_versioned_hashes=tuple(map(_bytes, call.get("blobVersionedHashes", ()))),
+            blob_versioned_hashes=tuple(map(from_hex, call.get("blobVersionedHashes", ()))),
         )
         run = vm.state.computation_class
         snapshot = vm.state.snapshot()
@@ -233,7 +235,7 @@ class EmbeddedL1:
 
     def _sendRawTransaction(self, raw: str) -> str:
         try:
-            canonical, sidecar = split(_bytes(raw))
+            canonical, sidecar = split(from_hex(raw))
             vm = self.chain.chain.get_vm(self.chain.head)
             transaction = vm.get_transaction_builder().decode(canonical)
             transaction.validate()
@@ -250,7 +252,7 @@ class EmbeddedL1:
         self.chain.pool.add(transaction, sidecar, nonce)
         if self.automine:
             self.chain.mine()
-        return _hex(transaction.hash)
+        return as_hex(transaction.hash)
 
     def _find(self, transaction_hash: bytes) -> tuple[BlockAPI, int] | None:
         """The canonical block with the transaction. py-evm's index keeps entries of orphans."""
@@ -264,14 +266,14 @@ class EmbeddedL1:
         return (block, index) if found else None
 
     def _getTransactionByHash(self, transaction_hash: str) -> dict[str, Any] | None:
-        found = self._find(_bytes(transaction_hash))
+        found = self._find(from_hex(transaction_hash))
         if found is not None:
             return _transaction(found[0].transactions[found[1]], *found)
-        waiting = self.chain.pool.find(_bytes(transaction_hash))
+        waiting = self.chain.pool.find(from_hex(transaction_hash))
         return waiting and _transaction(waiting, None, 0)
 
     def _getTransactionReceipt(self, transaction_hash: str) -> dict[str, Any] | None:
-        found = self._find(_bytes(transaction_hash))
+        found = self._find(from_hex(transaction_hash))
         if found is None:
             return None
         block, index = found
@@ -285,10 +287,10 @@ class EmbeddedL1:
             "transactionHash": transaction_hash,
             "transactionIndex": hex(index),
             "blockNumber": hex(block.number),
-            "blockHash": _hex(block.hash),
-            "from": _hex(transaction.sender),
-            "to": _hex(transaction.to) if transaction.to else None,
-            "contractAddress": made and _hex(made),
+            "blockHash": as_hex(block.hash),
+            "from": as_hex(transaction.sender),
+            "to": as_hex(transaction.to) if transaction.to else None,
+            "contractAddress": made and as_hex(made),
             "gasUsed": hex(receipt.gas_used - before),
             "cumulativeGasUsed": hex(receipt.gas_used),
             "effectiveGasPrice": hex(_price(transaction, block)),
@@ -316,7 +318,7 @@ class EmbeddedL1:
     def _log_headers(self, query: dict[str, Any]) -> list[BlockHeaderAPI]:
         if "blockHash" in query:
             try:
-                return [self.chain.chain.get_block_header_by_hash(_bytes(query["blockHash"]))]
+                return [self.chain.chain.get_block_header_by_hash(from_hex(query["blockHash"]))]
             except HeaderNotFound:
                 raise L1Error(REFUSED, "unknown block") from None
         first = self._header(query.get("fromBlock", "latest"))
@@ -335,7 +337,7 @@ def _message(call: dict[str, Any], sender: bytes, to: bytes, code: bytes) -> Any
         to=to,
         sender=sender,
         value=int(call.get("value", "0x0"), 16),
-        data=_bytes(call.get("input") or call.get("data") or "0x"),
+        data=from_hex(call.get("input") or call.get("data") or "0x"),
         code=code,
     )
 
@@ -347,30 +349,30 @@ def _creation(call: dict[str, Any], sender: bytes, nonce: int) -> Any:
         sender=sender,
         value=int(call.get("value", "0x0"), 16),
         data=b"",
-        code=_bytes(call.get("input") or call.get("data") or "0x"),
+        code=from_hex(call.get("input") or call.get("data") or "0x"),
         create_address=generate_contract_address(sender, nonce),
     )
 
 
 def _transaction(transaction: Any, block: BlockAPI | None, index: int) -> dict[str, Any]:
     answer: dict[str, Any] = {
-        "hash": _hex(transaction.hash),
+        "hash": as_hex(transaction.hash),
         "type": hex(_kind(transaction)),
         "nonce": hex(transaction.nonce),
-        "from": _hex(transaction.sender),
-        "to": _hex(transaction.to) if transaction.to else None,
+        "from": as_hex(transaction.sender),
+        "to": as_hex(transaction.to) if transaction.to else None,
         "value": hex(transaction.value),
         "gas": hex(transaction.gas),
-        "input": _hex(transaction.data),
+        "input": as_hex(transaction.data),
         "maxFeePerGas": hex(transaction.max_fee_per_gas),
         "maxPriorityFeePerGas": hex(transaction.max_priority_fee_per_gas),
         "blockNumber": block and hex(block.number),
-        "blockHash": block and _hex(block.hash),
+        "blockHash": block and as_hex(block.hash),
         "transactionIndex": block and hex(index),
     }
     if _kind(transaction) == BLOB:
         answer["maxFeePerBlobGas"] = hex(transaction.max_fee_per_blob_gas)
-        answer["blobVersionedHashes"] = [_hex(one) for one in transaction.blob_versioned_hashes]
+        answer["blobVersionedHashes"] = [as_hex(one) for one in transaction.blob_versioned_hashes]
     return answer
 
 
@@ -378,12 +380,12 @@ def _logs(block: BlockAPI, receipts: tuple[ReceiptAPI, ...], index: int) -> list
     first = sum(len(receipt.logs) for receipt in receipts[:index])
     return [
         {
-            "address": _hex(log.address),
-            "topics": [_hex(topic.to_bytes(32, "big")) for topic in log.topics],
-            "data": _hex(log.data),
+            "address": as_hex(log.address),
+            "topics": [as_hex(topic.to_bytes(32, "big")) for topic in log.topics],
+            "data": as_hex(log.data),
             "blockNumber": hex(block.number),
-            "blockHash": _hex(block.hash),
-            "transactionHash": _hex(block.transactions[index].hash),
+            "blockHash": as_hex(block.hash),
+            "transactionHash": as_hex(block.transactions[index].hash),
             "transactionIndex": hex(index),
             "logIndex": hex(first + at),
             "removed": False,
@@ -420,13 +422,3 @@ def _cost(transaction: Any) -> int:
 
 def _kind(transaction: Any) -> int:
     return getattr(transaction, "type_id", 0) or 0
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + bytes(data).hex()
-
-
-def _bytes(text: str) -> bytes:
-    if not isinstance(text, str) or not text.startswith("0x"):
-        raise ValueError(f"{text!r} is not 0x and hexadecimal")
-    return bytes.fromhex(text[2:])
