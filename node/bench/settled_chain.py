@@ -22,7 +22,7 @@ from consensus.genesis import Genesis, parse
 from consensus.layout import KEY_OWNER
 from consensus.proposal import Opening, Proposal
 from consensus.rollup.batch import batch_hash
-from consensus.rollup.origin import AddressOrder, Item, Origin, place_messages
+from consensus.rollup.origin import AddressOrder, Origin, place_messages
 from consensus.signatures import address_of, address_words, public_key_of, recover_many, sign
 from node.l1 import contract as law
 from node.l1 import tokens, trusted_setup
@@ -110,10 +110,7 @@ class SettledChain:
         origin = Origin(
             int(head["number"], 16), bytes.fromhex(head["hash"][2:]), int(head["timestamp"], 16)
         )
-        items = [
-            Item(one.index, one.block, one.time, one.queue_hash, one.rows)
-            for one in (await self.history()).items[state.head.l1_messages :]
-        ]
+        items = (await self.history()).items[state.head.l1_messages :]
         messages = place_messages(state, time, origin, items, self._order)
         signed = [self._group(time, operations)] if operations else []
         proposal = Proposal(state, Opening(time, origin.number, origin.hash, origin.time), messages)

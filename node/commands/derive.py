@@ -22,8 +22,8 @@ from node.l1.beacon import BeaconBlobs
 from node.l1.client import FINALIZED, LATEST, SAFE
 from node.l1.deployment import read_deployment
 from node.l1.derive import Blobs, Derivation
+from node.l1.history import History
 from node.l1.http import HttpL1
-from node.l1.posted import Posted
 from node.l1.withdrawn import write_withdrawals
 from node.progress import progress
 from node.state_file import facts_of, write_snapshot, write_whole
@@ -79,7 +79,7 @@ async def _derive(arguments: argparse.Namespace) -> dict[str, object]:
         with Signatures() as signatures:
             derivation = Derivation(l1, genesis, deployment, blobs, signatures.recover)
             posted = await derivation.read(arguments.until)
-            batches = posted.finalized if arguments.final else len(posted.batches)
+            batches = posted.final if arguments.final else len(posted.batches)
             last = posted.batches[batches - 1].last_height if batches else 0
             with progress(last, "blocks", quiet=arguments.json) as advance:
 
@@ -115,7 +115,7 @@ def _write_state(derivation: Derivation, path: Path) -> None:
     write_snapshot(state.memory, facts, path)
 
 
-def _report(derivation: Derivation, posted: Posted, spent: float) -> dict[str, object]:
+def _report(derivation: Derivation, posted: History, spent: float) -> dict[str, object]:
     state, sizes = derivation.state, derivation.sizes
     commands = max(1, sizes.commands)
     return {
@@ -124,7 +124,7 @@ def _report(derivation: Derivation, posted: Posted, spent: float) -> dict[str, o
         "state_root": state.head.state_root.hex(),
         "l1_block": posted.tip.number,
         "batches": sizes.batches,
-        "batches_final": min(posted.finalized, sizes.batches),
+        "batches_final": min(posted.final, sizes.batches),
         "commands": sizes.commands,
         "blobs": sizes.blobs,
         "bytes_per_command": round(sizes.bare / commands, 2),

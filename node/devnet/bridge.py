@@ -35,6 +35,7 @@ from node.l1.deploying import Plan, deploy
 from node.l1.deployment import Deployment, contract_address, encode_deployment
 from node.l1.history import read_history
 from node.l1.http import HttpL1
+from node.l1.payments import sender_of
 from node.l1.transactions import Call, Fees, sign_call
 from node.wallet.dev_accounts import DevAccount, dev_accounts
 
@@ -168,7 +169,7 @@ async def fund(chain: LocalChain, owners: Sequence[Owner]) -> dict[bytes, int]:
     if len(history.items) != len(owners) * assets:
         text = f"{len(history.items)} of {len(owners) * assets} deposits are in the L1 queue"
         raise NodeError(NOT_FUNDED, f"{text} after {FUND_S_MAX} s; see the log of the L1")
-    senders = dict.fromkeys(item.sender for item in history.items)
+    senders = dict.fromkeys(sender_of(item) for item in history.items)
     return {sender: FEE_ACCOUNT + n for n, sender in enumerate(senders, 1)}
 
 

@@ -19,7 +19,7 @@ from node.exceptions import NodeError
 from node.key_files import read_l1_key
 from node.l1 import payments, tokens
 from node.l1.account import Account
-from node.l1.client import Client
+from node.l1.client import EXITED, WITHDRAWN, Client, Paid
 from node.l1.contract import read_event, topic
 from node.l1.deploying import PLAN, Plan, deploy, next_contract
 from node.l1.deployment import Deployment, check_deployment, encode_deployment, read_deployment
@@ -78,7 +78,7 @@ async def status(l1: L1, asked: Namespace) -> Report:
     market = await market_of(l1)
     report: Report = {
         "contract": as_hex(deployment.contract),
-        "head": history.head,
+        "head": history.tip.number,
         "safe": await _tagged(l1, "safe"),
         "finalized": await _tagged(l1, "finalized"),
         "batches": len(history.summaries) - 1,
@@ -89,7 +89,7 @@ async def status(l1: L1, asked: Namespace) -> Report:
         "state_root_final": as_hex(history.summaries[history.final].post_state_root),
         "queue": len(history.items),
         "queue_posted": history.summaries[-1].l1_messages,
-        "withdrawals_paid": len(history.claimed),
+        "withdrawals_paid": sum(one.event == WITHDRAWN for one in history.paid),
         "committee_epoch": await contract.number("epoch"),
         "frozen": history.frozen,
         "base_fee": market.base_fee,
@@ -143,7 +143,8 @@ async def withdraw(l1: L1, asked: Namespace) -> Report:
         indexes = asked.index
         if indexes is None:
             listed = [int(one.index) for one in await client.withdrawals_to(account.hex)]
-            indexes = [index for index in reversed(listed) if index not in history.claimed]
+            paid = {one.key for one in history.paid if one.event == WITHDRAWN}
+            indexes = [index for index in reversed(listed) if (index,) not in paid]
         for index in indexes:
             number = history.batch_of((await client.withdrawal(index)).height)
             if number is None or number > history.final:
@@ -180,7 +181,7 @@ async def leave(l1: L1, asked: Namespace) -> Report:
         (f"exit of {genesis.assets[asset].symbol}",
          payments.exit_call(deployment, history, memory, number, asset))
         for asset, atoms in enumerate(balances)
-        if atoms and (number, asset) not in history.exited
+        if atoms and Paid(EXITED, (number, asset)) not in history.paid
     ]  # fmt: skip
     return await _paid(l1, asked, deployment, account, calls, owner)
 

@@ -26,6 +26,8 @@ FORMLESS: Final = (
 )  # fmt: skip
 """What reading JSON of another form than expected may raise."""
 LATEST, SAFE, FINALIZED = "latest", "safe", "finalized"
+WITHDRAWN, EXITED, REFUNDED = "Withdrawn", "Exited", "Refunded"
+"""Events of what was paid."""
 Result = TypeVar("Result")
 
 
@@ -72,7 +74,16 @@ class Frozen:
     finalized: int
 
 
-Told: TypeAlias = Item | Committed | Finalized | Reverted | Frozen
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """Money that went out, once for each: `key` is the index of a withdrawal, account and asset of
+    an exit, or the index of a refunded item."""
+
+    event: str
+    key: tuple[int, ...]
+
+
+Told: TypeAlias = Item | Committed | Finalized | Reverted | Frozen | Paid
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +240,19 @@ def _frozen(log: Mapping[str, Any]) -> Frozen:
     return Frozen(_count(log["blockNumber"]), read_event("Frozen", log)["finalized"])
 
 
+def _paid(event: str, *names: str) -> Callable[[Mapping[str, Any]], Paid]:
+    def read(log: Mapping[str, Any]) -> Paid:
+        seen = read_event(event, log)
+        return Paid(event, tuple(seen[name] for name in names))
+
+    return read
+
+
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Told]]] = {
     "0x" + topic(name).hex(): read
     for name, read in (
         ("Queued", _item), ("Committed", _committed), ("Finalized", _finalized),
-        ("Reverted", _reverted), ("Frozen", _frozen),
+        ("Reverted", _reverted), ("Frozen", _frozen), (WITHDRAWN, _paid(WITHDRAWN, "index")),
+        (EXITED, _paid(EXITED, "account", "asset")), (REFUNDED, _paid(REFUNDED, "index")),
     )
 }  # fmt: skip

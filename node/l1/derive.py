@@ -35,9 +35,10 @@ from consensus.transition import apply_block
 from node.exceptions import NodeError
 from node.l1.archive import Archive, BlobSource, Commit, find_blob
 from node.l1.batches import Range, batch_of, shown
+from node.l1.carrier import Carrier, read_carrier
 from node.l1.client import Client
 from node.l1.deployment import Deployment, check_deployment
-from node.l1.posted import Carrier, Posted, check_still, read_carrier, read_posted
+from node.l1.history import History, check_still, check_summaries, read_history
 from node.l1.surface import L1
 from storage.l1_facts import PostedBatch
 
@@ -87,15 +88,17 @@ class Derivation:
         self._blobs: Final = blobs
         self._recover: Final = recover
 
-    async def read(self, tag: str) -> Posted:
+    async def read(self, tag: str) -> History:
         """What is posted up to the L1 block that `tag` names, by this chain's own contract.
 
         Raises `NodeError` 7791 for another chain's, 7782, 7753.
         """
         await check_deployment(self._l1, self._deployment, self._genesis, self.state.head)
-        return await read_posted(self._l1, self._deployment, tag)
+        posted = await read_history(self._l1, self._deployment, tag)
+        await check_summaries(self._client, posted, range(len(posted.summaries)))
+        return posted
 
-    async def run(self, posted: Posted, batches: int, kept: Kept) -> None:
+    async def run(self, posted: History, batches: int, kept: Kept) -> None:
         """Derive the first `batches` of what is posted.
 
         Raises `NodeError` 7780, 7781 for a blob that is not to be had, 7784 for a block or payload

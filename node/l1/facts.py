@@ -18,7 +18,7 @@ from consensus.block import MESSAGES_MAX, queue_hash
 from consensus.exceptions import InvalidBlock
 from consensus.rollup.origin import Item, Origin
 from node.exceptions import NodeError
-from node.l1.client import Committed, Finalized, L1Block, Reverted, Told
+from node.l1.client import Committed, Finalized, Frozen, L1Block, Reverted, Told
 from storage.l1_facts import L1Facts, PostedBatch, Tip
 
 L1_INCONSISTENT: Final = 7753
@@ -45,8 +45,8 @@ class Seen(NamedTuple):
 def fold(
     tip: Tip, told: Iterable[Told], batch: Callable[[int], PostedBatch | None]
 ) -> Change:
-    """`told` on top of `tip`. `batch`: those that `tip` counts. Raises `NodeError` 7753 for events
-    that do not follow each other: some are missing."""
+    """`told` on top of `tip`, which what was paid does not change. `batch`: those that `tip`
+    counts. Raises `NodeError` 7753 for events that do not follow each other: some are missing."""
     change = Change(tip)
     for one in told:
         if isinstance(one, Item):
@@ -61,7 +61,7 @@ def fold(
             change.tip = change.tip._replace(finalized=one.number)
         elif isinstance(one, Reverted):
             _take_back(change, one.committed)
-        else:
+        elif isinstance(one, Frozen):
             _take_back(change, one.finalized)
             change.tip = change.tip._replace(frozen=True)
     return change

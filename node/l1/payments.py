@@ -11,16 +11,18 @@ from typing import Final
 from consensus import layout
 from consensus.block import HASH_ZERO
 from consensus.chain import low_neighbour
-from consensus.signatures import address_words
+from consensus.rollup.origin import Item
+from consensus.signatures import address_from_words, address_words
 from consensus.state.memory import Memory
 from consensus.state.tree import LEAF_BYTES, ZERO_DIGESTS, depth_of
 from consensus.streams import bytes_proof
 from node.client.answers import Withdrawal
 from node.exceptions import NodeError
 from node.l1 import tokens
+from node.l1.client import REFUNDED, Paid
 from node.l1.contract import FORCE_FEE_WEI, call
 from node.l1.deployment import Deployment
-from node.l1.history import History, Item
+from node.l1.history import History
 from node.l1.surface import L1, from_hex
 from node.l1.transactions import Call
 from storage.blocks import EVENT_BYTES
@@ -126,8 +128,8 @@ def check_final_state(history: History, memory: Memory) -> None:
 def refund_call(deployment: Deployment, history: History, item: Item) -> Call:
     """A deposit that the final state has not seen, back to who made it."""
     asset, atoms = deposited(item)
-    final = history.summaries[history.final]
-    data = call("refund", final, item.index, item.before, item.time, item.sender, asset, atoms)
+    final, before = history.summaries[history.final], history.hash_before(item.index)
+    data = call("refund", final, item.index, before, item.time, sender_of(item), asset, atoms)
     return Call(deployment.contract, data)
 
 
@@ -137,8 +139,15 @@ def refundable(history: History, owner: bytes) -> list[Item]:
     return [
         item
         for item in history.items[final.l1_messages :]
-        if item.sender == owner and is_deposit(item) and item.index not in history.refunded
+        if sender_of(item) == owner
+        and is_deposit(item)
+        and Paid(REFUNDED, (item.index,)) not in history.paid
     ]
+
+
+def sender_of(item: Item) -> bytes:
+    """Whose L1 account put it in the queue: the contract signs a group's header for it."""
+    return address_from_words(*_ROW.unpack_from(item.rows)[4:7])
 
 
 def is_deposit(item: Item) -> bool:

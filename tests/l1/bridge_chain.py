@@ -21,6 +21,7 @@ from consensus.block import HASH_ZERO, Block, block_hash
 from consensus.commands import withdraw
 from consensus.keccak import keccak256
 from consensus.rollup.batch import Batch, batch_hash
+from consensus.rollup.origin import Item
 from consensus.state.tree import ZERO_DIGESTS, depth_of
 from consensus.streams import LEAF_BYTES, bytes_proof, bytes_root
 from node.l1 import contract as law
@@ -40,16 +41,6 @@ EVENT_BYTES = 64
 @cache
 def compiled(source: str) -> str:
     return str(vyper.compile_code(source, output_formats=["bytecode"])["bytecode"])
-
-
-@dataclass(frozen=True)
-class Item:
-    """An L1 queue item as its event told it."""
-
-    index: int
-    queue_hash: bytes
-    time: int
-    rows: bytes
 
 
 @dataclass(frozen=True)
@@ -141,8 +132,9 @@ class Bridge:
         for log in receipt["logs"]:
             if log["topics"][0] == "0x" + law.topic("Queued").hex():
                 seen = law.read_event("Queued", log)
+                place = int(log["blockNumber"], 16)
                 self.items.append(
-                    Item(seen["index"], seen["queue_hash"], seen["time"], seen["rows"])
+                    Item(seen["index"], place, seen["time"], seen["queue_hash"], seen["rows"])
                 )
         return receipt
 

@@ -17,7 +17,7 @@ from consensus.block import Header
 from consensus.da import kzg, payload
 from consensus.da.payload import BlockBody
 from consensus.genesis import Genesis
-from consensus.rollup.origin import AddressOrder, Item, Origin, place_messages
+from consensus.rollup.origin import AddressOrder, Origin, place_messages
 from consensus.signatures import recover_many
 from node.l1 import trusted_setup
 from node.l1.archive import Archive, BlobSource
@@ -54,7 +54,6 @@ class PostingBridge(Bridge):
         embedded = EmbeddedL1(balances, clock=lambda: START, epoch_blocks=1)
         super().__init__(l1=l1 or embedded, **changes)
         self.kept: Final = Kept()
-        self.l1_places: list[int] = []  # L1 block of each queue item
         self._order: Final = AddressOrder()
 
     @property
@@ -66,22 +65,12 @@ class PostingBridge(Bridge):
     def genesis(self) -> Genesis:
         return self.chain.genesis
 
-    def do(self, name: str, function: str, *values: Any, **more: Any) -> dict[str, Any]:
-        receipt = super().do(name, function, *values, **more)
-        new = len(self.items) - len(self.l1_places)
-        self.l1_places += [int(receipt["blockNumber"], 16)] * new
-        return receipt
-
     def block(self, *signed: Signed, upto: int | None = None) -> None:
         """A block on the newest final L1 block, with what that brings (or the queue's `upto`)."""
         self.l1.chain.finalize()
         self._adopt()
-        queue = [
-            Item(one.index, place, one.time, one.queue_hash, one.rows)
-            for one, place in zip(self.items, self.l1_places, strict=True)
-        ]
         state = self.chain.leader
-        due = queue[state.head.l1_messages : upto]
+        due = self.items[state.head.l1_messages : upto]
         opening = self.chain.opening()
         origin = Origin(opening.l1_number, opening.l1_hash, opening.l1_time)
         messages = place_messages(state, opening.time, origin, due, self._order)

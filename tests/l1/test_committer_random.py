@@ -4,7 +4,6 @@ final, each block in one batch, each batch once."""
 from random import Random
 
 import pytest
-from bridge_chain import Item
 from poster import Poster, bridge_of, mined_at_once
 from posting import traded
 from test_committer_trouble import LONG_EPOCHS, check, drop, pool, settle
@@ -77,7 +76,7 @@ class Walk:
         poster.chain_l1.finalize()
         await poster.watcher.look()
         final = poster.watcher.facts.items(0, poster.watcher.facts.final.items)
-        bridge.items = [Item(one.index, one.queue_hash, one.time, one.rows) for one in final]
+        bridge.items = final
         bridge.block()
 
     def crash(self) -> None:

@@ -18,13 +18,13 @@ from consensus.signatures import recover_many
 from consensus.transition import SIGNATURE
 from node.exceptions import NodeError
 from node.l1 import contract as law
-from node.l1 import posted as reading
+from node.l1 import history as reading
 from node.l1.archive import BLOB_MISSING, BLOB_OTHER, Archive
 from node.l1.client import FINALIZED, LATEST
 from node.l1.deployment import DEPLOYMENT_OTHER
 from node.l1.derive import DERIVED_OTHER, DERIVED_REFUSED, Derivation
 from node.l1.facts import L1_INCONSISTENT
-from node.l1.posted import L1_MOVED, NOT_ON_L1
+from node.l1.history import L1_MOVED, NOT_ON_L1
 from node.l1.surface import REFUSED, L1Error
 from storage.memory_files import MemoryFiles
 
@@ -272,7 +272,7 @@ async def test_a_frozen_chain_ends_at_its_last_final_batch(bridge: PostingBridge
     bridge.freeze()
     derivation = bridge.derivation()
     posted = await derivation.read(LATEST)
-    assert (len(posted.batches), posted.finalized) == (1, 1)
+    assert (len(posted.batches), posted.final) == (1, 1)
     await derivation.run(posted, 1, NOBODY)
     assert derivation.state.head == head
 

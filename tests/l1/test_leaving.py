@@ -32,6 +32,7 @@ from node.exceptions import NodeError
 from node.key_files import write_secret
 from node.l1 import payments
 from node.l1.account import L1_REVERTED, Account
+from node.l1.client import EXITED, REFUNDED
 from node.l1.history import read_history
 from node.l1.http import HttpL1
 from node.l1.tokens import balance_of
@@ -220,10 +221,14 @@ async def nothing_twice(
         assert (await people.l1("refund", name))["paid"] == []
     history = await read_history(l1, chain.deployment)
     anybody, deployment = Account(l1, STRANGER.secret), chain.deployment
-    for account, asset in sorted(history.exited):
+    paid = {
+        event: sorted(one.key for one in history.paid if one.event == event)
+        for event in (EXITED, REFUNDED)
+    }
+    for account, asset in paid[EXITED]:
         call = payments.exit_call(deployment, history, memory, account, asset)
         await refused(anybody, call, "exited")
-    (refunded,) = history.refunded
+    ((refunded,),) = paid[REFUNDED]
     call = payments.refund_call(deployment, history, history.items[refunded])
     await refused(anybody, call, "refunded")
     again = await people.l1(
