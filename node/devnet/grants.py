@@ -15,6 +15,7 @@ import trio
 from consensus.layout import NONCE_USED
 from node.devnet.connection import Connection
 from node.devnet.orders import SignedFlow, batch_params
+from node.devnet.patience import PASSES
 from node.exceptions import NodeError
 from node.machine import Machine
 from node.roles.ingest import GOSSIPED, UNANSWERED
@@ -23,6 +24,7 @@ from node.submission import Submission
 REFUSED: Final = 7113
 NO_GRANT: Final = 7115
 GRANT_S_MAX: Final = 30
+AGAIN: Final = (GOSSIPED, UNANSWERED, *PASSES)
 
 
 async def grant(flow: SignedFlow, doors: Sequence[Connection], machine: Machine) -> None:
@@ -36,7 +38,7 @@ async def grant(flow: SignedFlow, doors: Sequence[Connection], machine: Machine)
 
 
 async def _granted(doors: Sequence[Connection], number: int, group: Submission) -> int:
-    """Its height. A follower that has no stream to the leader yet is asked again."""
+    """Its height. Who is busy, or a follower without a stream to the leader yet, is asked again."""
     door = doors[number]
     params = msgspec.json.decode(batch_params([group]))
     with trio.move_on_after(GRANT_S_MAX):
@@ -47,10 +49,11 @@ async def _granted(doors: Sequence[Connection], number: int, group: Submission) 
                 return int(place["height"])
             if error["code"] == NONCE_USED:  # gossiped before, and in the open block by now
                 return await _height(doors[0]) + 1
-            if error["code"] not in (GOSSIPED, UNANSWERED):
+            if error["code"] not in AGAIN:
                 raise refused(door, error)
             await trio.sleep(0.2)
-    raise NodeError(NO_GRANT, f"{door.url} has no stream to the leader after {GRANT_S_MAX} s")
+    text = f"{door.url} took no grant for {GRANT_S_MAX} s; the logs of the nodes may say why"
+    raise NodeError(NO_GRANT, text)
 
 
 async def _height(door: Connection) -> int:

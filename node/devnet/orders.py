@@ -39,6 +39,12 @@ class Batch(NamedTuple):
     first: int  # index in the flow of its first operation
     sizes: tuple[int, ...]
 
+    def after(self, count: int) -> "Batch":
+        """The same without its first commands."""
+        commands = msgspec.json.decode(self.params)["commands"][count:]
+        params = msgspec.json.encode({"commands": commands})
+        return Batch(params, self.first + sum(self.sizes[:count]), self.sizes[count:])
+
 
 class SignedFlow:
     """`grants` once; then `batches` for consecutive parts of the flow."""

@@ -11,7 +11,9 @@ leader, and the venue's trades come out only in the venue's order. Two things ke
 - before the flow moves on to another node, every command sent so far has its answer.
 
 Each answer states the command's place in the chain; a place that is not the next one stops the
-replay.
+replay. Commands that a node cannot take at the moment (`patience`) are sent again in their order,
+once all others have their answers and the nodes are calm; one that was taken in between is out of
+place.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,6 +27,7 @@ from node.devnet.connection import Answer, Connection, result_of
 from node.devnet.fills import Fills
 from node.devnet.grants import refused
 from node.devnet.orders import Batch, SignedFlow
+from node.devnet.patience import PASSES, Patience
 from node.exceptions import NodeError
 from node.flow.bitstamp import Message
 from node.machine import Machine
@@ -65,11 +68,22 @@ class Replay:
     """`run`, once the session keys are granted. `doors` are connections, the leader's first."""
 
     def __init__(
-        self, flow: SignedFlow, messages: Sequence[Message], doors: Sequence[Connection]
+        self,
+        flow: SignedFlow,
+        messages: Sequence[Message],
+        doors: Sequence[Connection],
+        advance: Callable[[int], object],
+        tell: Callable[[str], object],
     ) -> None:
+        """`advance` gets the number of operations that have their places; `tell` why the replay
+        waits, and an empty text once it goes on."""
         self._flow = flow
         self.messages: Final = messages
         self._doors = doors
+        self._door = doors[0]
+        self._advance: Final = advance
+        self.patience: Final = Patience(doors[0], tell)
+        self._again: list[Batch] = []  # refused for the moment
         self._in_flight = 0
         self._answered = trio.Event()
         self._fault: NodeError | None = None
@@ -78,24 +92,26 @@ class Replay:
         self.eventless: list[int] = []
         """Sequences of operations whose events did not fit the answer; receipts have them."""
 
-    async def run(self, machine: Machine, advance: Callable[[int], object]) -> None:
+    async def run(self, machine: Machine) -> None:
         """Send everything; returns when everything is answered. Raises `NodeError`."""
         self.sent.began = trio.current_time()
         turn = on_turn = 0
         async with trio.open_nursery() as nursery:
             send, receive = trio.open_memory_channel[list[Batch]](1)
             nursery.start_soon(self._sign, machine, send)
+            nursery.start_soon(self.patience.watch)
             async for batch in each(receive):
                 if on_turn >= COMMANDS_PER_STRETCH:
                     await self._settled(0)
                     turn, on_turn = turn + 1, 0
+                    self._door = self._door_of(turn)
                 await self._settled(COMMANDS_IN_FLIGHT - len(batch.sizes))
-                self._post(self._door(turn), batch, advance)
+                self._post(batch)
                 on_turn += len(batch.sizes)
             await self._settled(0)
-        self.sent.ended = trio.current_time()
+            nursery.cancel_scope.cancel()
 
-    def _door(self, turn: int) -> Connection:
+    def _door_of(self, turn: int) -> Connection:
         """Leader and followers by turns: every second stretch goes through a follower."""
         leader, *followers = self._doors
         return followers[turn // 2 % len(followers)] if turn % 2 and followers else leader
@@ -108,29 +124,42 @@ class Replay:
             for at in range(0, len(self.messages), MESSAGES_PER_PART):
                 part = self.messages[at : at + MESSAGES_PER_PART]
                 make = self._maker(part, machine.now_ms())
-                await send.send(await trio.to_thread.run_sync(make))
+                await send.send(await machine.compute(make))
 
     def _maker(self, part: Sequence[Message], now_ms: int) -> Callable[[], list[Batch]]:
         return lambda: self._flow.batches(part, now_ms)
 
     async def _settled(self, most: int) -> None:
-        """Return when at most so many commands are on their way. Raises what an answer showed."""
+        """Return when at most so many commands are on their way, none was refused for the moment,
+        and the nodes can take more. Raises what an answer showed, and `NodeError` 7119."""
+        await self._down_to(most)
+        while self._again or self.patience.is_due:
+            await self._down_to(0)
+            await self.patience.calm()
+            again, self._again = sorted(self._again, key=first_of), []
+            for batch in again:
+                self._post(batch)
+            await self._down_to(most)
+
+    async def _down_to(self, most: int) -> None:
         while self._in_flight > most and self._fault is None:
             self._answered = trio.Event()
             await self._answered.wait()
         if self._fault is not None:
             raise self._fault
 
-    def _post(self, door: Connection, batch: Batch, advance: Callable[[int], object]) -> None:
+    def _post(self, batch: Batch) -> None:
+        door = self._door
         self._in_flight += len(batch.sizes)
 
         def done(answer: Answer) -> None:
             self._in_flight -= len(batch.sizes)
+            before = self.sent.operations
             try:
                 self._take(door, batch, answer)
             except NodeError as error:
                 self._fault = error
-            advance(sum(batch.sizes))
+            self._advance(self.sent.operations - before)
             self._answered.set()
 
         door.post("clob_submitBatch", batch.params, done)
@@ -138,10 +167,21 @@ class Replay:
     def _take(self, door: Connection, batch: Batch, answer: Answer) -> None:
         """Check every place of a batch. Raises `NodeError` 7111, 7113, 7114."""
         places = _places.decode(result_of(answer, "clob_submitBatch", door.url))
-        at = batch.first
-        for place, size in zip(places, batch.sizes, strict=True):
-            if place.error is not None:
+        taken = next((n for n, place in enumerate(places) if place.error), len(places))
+        self._take_places(batch, places[:taken])
+        for place in places[taken:]:
+            if place.error is None:
+                text = f"{door.url} took a command behind one that it refused"
+                raise NodeError(OUT_OF_PLACE, f"{text}: out of order")
+            if place.error["code"] not in PASSES:
                 raise refused(door, place.error)
+            self.patience.refused(place.error)
+        if taken < len(places):
+            self._again.append(batch.after(taken))
+
+    def _take_places(self, batch: Batch, places: Sequence[Place]) -> None:
+        at = batch.first
+        for place, size in zip(places, batch.sizes, strict=False):
             if self.fills.base is None:
                 self.fills.base = place.sequence - at
             if (place.sequence, place.operations) != (self.fills.base + at, size):
@@ -151,10 +191,12 @@ class Replay:
                 self.fills.hear(place.events)
             else:
                 self.eventless += range(place.sequence, place.sequence + size)
+            self.patience.taken()
             self.sent.height = max(self.sent.height, place.height)
             self.sent.commands += 1
             at += size
         self.sent.operations += at - batch.first
+        self.sent.ended = trio.current_time()
 
     async def complete(self) -> None:
         """Ask a follower's receipts for the events that no answer had."""
@@ -168,3 +210,6 @@ async def each(parts: "trio.MemoryReceiveChannel[list[Batch]]") -> AsyncIterator
         for batch in part:
             yield batch
 
+
+def first_of(batch: Batch) -> int:
+    return batch.first

@@ -36,7 +36,7 @@ from node.devnet.settlement import Leaver
 from node.devnet.stages import Track
 from node.devnet.verdict import Standing
 from node.exceptions import NodeError
-from node.flow.bitstamp import Flow, fills_digest
+from node.flow.bitstamp import Flow, Message, fills_digest
 from node.flow.wallets import Signatures
 from node.machine import RealMachine
 from node.progress import progress
@@ -123,12 +123,11 @@ async def _whole(plan: Plan, flow: Flow, outcome: Outcome, say: Say) -> None:
         numbers = [accounts[who.owner] for who in wallets]
         signed = SignedFlow(chain.genesis, wallets, signatures, numbers)
         await grant(signed, doors, machine)
-        replay = Replay(signed, messages, doors)
         standings = [
             Standing(node.name, await door.call("chain_status"))
             for node, door in zip(nodes, doors, strict=True)
         ]
-        await _replay(plan, replay, standings, doors)
+        replay = await _replay(plan, signed, messages, standings, doors)
         await _compare(flow, chain, replay, standings, doors, nodes, outcome)
         note("a withdrawal, followed until it is final and paid; then the chain out of L1 alone")
         await _settle(plan, chain, owners[0], standings, doors, nodes, outcome)
@@ -201,18 +200,29 @@ async def _settle(
 
 
 async def _replay(
-    plan: Plan, replay: Replay, nodes: Sequence[Standing], doors: Sequence[Connection]
-) -> None:
+    plan: Plan,
+    flow: SignedFlow,
+    messages: Sequence[Message],
+    nodes: Sequence[Standing],
+    doors: Sequence[Connection],
+) -> Replay:
     """Send everything, and note when each node has it."""
-    machine = RealMachine()
-    total = len(replay.messages)
-    with progress(total, "messages", quiet=plan.quiet) as advance:
-        await replay.run(machine, advance)
+    note = _teller(plan)
+    with progress(len(messages), "messages", quiet=plan.quiet) as bar:
+
+        def tell(text: str) -> None:
+            bar.say(text)
+            if text and not sys.stderr.isatty():
+                note(text)
+
+        replay = Replay(flow, messages, doors, bar, tell)
+        await replay.run(RealMachine())
     sent = replay.sent
     with trio.move_on_after(verdict.AGREE_S_MAX):
         async with trio.open_nursery() as nursery:
             for node, door in zip(nodes, doors, strict=True):
                 nursery.start_soon(verdict.watch, node, door, sent.height, sent.began)
+    return replay
 
 
 def _report(replay: Replay, nodes: Sequence[Standing], run: Sequence[NodeProcess]) -> Report:
@@ -221,6 +231,7 @@ def _report(replay: Replay, nodes: Sequence[Standing], run: Sequence[NodeProcess
         "messages": sent.operations,
         "signatures": sent.commands,
         "seconds": round(took, 1),
+        "waited_s": round(replay.patience.waited_s, 1),
         "orders_per_s": round(sent.operations / took),
         "blocks": sent.height,
         "fills": len(replay.fills),
