@@ -64,6 +64,8 @@ class Patience:
 
     async def calm(self) -> None:
         """Return when the next command may be sent. Raises `NodeError` 7119 after a minute."""
+        if not self.is_due and not self._refusal:
+            return
         began = trio.current_time()
         self._since = began if self._since is None else self._since
         reason = self._refusal or f"{self._ahead_blocks} blocks are not certified"

@@ -158,7 +158,7 @@ class Replay:
             try:
                 self._take(door, batch, answer)
             except NodeError as error:
-                self._fault = error
+                self._fault = self._fault or error  # what follows, follows from the first
             self._advance(self.sent.operations - before)
             self._answered.set()
 
