@@ -3,19 +3,20 @@
 What lives here: everything between an empty L1 and a funded chain. What must never live here: L2,
 or a step that a person could not take with `rialto l1` on a real L1.
 
-    l1/rialto l1 serve           the L1, a process of its own
+    l1/rialto l1 serve           the L1, a process of its own (or one that was there: `ether`)
     deployment.json              what `rialto l1 deploy` would write
     committer.key                the leader's L1 account, `attester-N.key` each validator's
 
 USD is an L1 token of 18 decimals, BTC one of 8. Each owner makes itself units of both, approves and
-deposits; accounts are numbered in the order in which their first deposits got into the L1 queue.
+deposits, with gas as the L1 estimates it: forks price the same call differently. Accounts are
+numbered in the order in which their first deposits got into the L1 queue.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import trio
 
@@ -29,14 +30,13 @@ from node.flow.wallets import Wallet
 from node.key_files import make_l1_key, read_l1_key
 from node.l1 import tokens
 from node.l1.account import Account
-from node.l1.client import Client
 from node.l1.contract import call
 from node.l1.deploying import Plan, deploy
 from node.l1.deployment import Deployment, contract_address, encode_deployment
 from node.l1.history import read_history
 from node.l1.http import HttpL1
 from node.l1.payments import sender_of
-from node.l1.transactions import Call, Fees, sign_call
+from node.l1.transactions import Call
 from node.wallet.dev_accounts import DevAccount, dev_accounts
 
 NOT_FUNDED: Final = 7748
@@ -50,10 +50,8 @@ TIMES: Final = {
     "window_s": 5, "deadline_s": 900, "freeze_after_s": 1800, "delay_s": 3600, "bond": 10**18,
 }  # fmt: skip
 """A window that a person can wait for; deadlines that a busy machine does not miss."""
-GAS: Final = (80_000, 80_000, 200_000)
-"""Of a minting, an approval and a token deposit: more than each takes."""
-FUND_S_MAX: Final = 60
-CREDIT_S_MAX: Final = 120
+FUND_S_MAX: Final = 120
+CREDIT_S_MAX: Final = 300
 
 
 class Owner(NamedTuple):
@@ -109,6 +107,11 @@ def address_in(file: Path) -> bytes:
     return address_of(public_key_of(read_l1_key(file)))
 
 
+def deployer() -> DevAccount:
+    """Who makes tokens and contract: one of the accounts whose keys everybody has."""
+    return dev_accounts(9)[8]
+
+
 def l1_options(committer: Path, owners: Sequence[Owner]) -> list[str]:
     """Of `rialto l1 serve`: everybody who pays for gas has ether."""
     found = ["--epoch-blocks", str(EPOCH_BLOCKS)]
@@ -127,16 +130,17 @@ async def deploy_chain(
     times: Mapping[str, int] = MappingProxyType(TIMES),
 ) -> LocalChain:
     """Two tokens, a genesis file that names the contract behind them, and the contract."""
-    deployer, guardian = dev_accounts(10)[8:]
+    guardian = dev_accounts(10)[9]
     l1 = HttpL1(url)
     try:
-        account = Account(l1, deployer.secret)
+        account = Account(l1, deployer().secret)
+        chain_id = int(await l1.request("eth_chainId"), 16)
         made = {}
         for symbol, decimals in DECIMALS.items():
             receipt = await account.do(Call(b"", tokens.creation(symbol, decimals)))
             made[symbol] = bytes.fromhex(receipt["contractAddress"][2:])
         place = contract_address(account.address, await account.nonce())
-        path, genesis = write_genesis(folder, keys, wallets, now_ms, place)
+        path, genesis = write_genesis(folder, keys, wallets, now_ms, place, chain_id)
         members = tuple(map(address_in, l1_keys[1]))
         plan = Plan(members, guardian.address, guardian.address, made, dict(times))
         deployment, gas = await deploy(l1, account, genesis, plan)
@@ -150,26 +154,22 @@ async def deploy_chain(
 async def fund(chain: LocalChain, owners: Sequence[Owner]) -> dict[bytes, int]:
     """Deposits of every asset for every owner; the account number of each, by address.
 
-    Raises `NodeError` 7748 if they are not in the queue in time.
+    Raises `NodeError` 7748 if they are not in the queue in time, and what sending raises.
     """
     l1, deployment = HttpL1(chain.url), chain.deployment
+    accounts = [Account(l1, owner.secret) for owner in owners]
     atoms, assets = share_of(len(owners)), len(deployment.assets)
     try:
-        fees = await Account(l1, owners[0].secret).fees()
-        for owner in owners:
-            for nonce, made in enumerate(_calls(deployment, atoms)):
-                await _send(l1, deployment.chain_id, owner, nonce, made, fees)
-        queue = Client(l1, deployment.contract)
         with trio.move_on_after(FUND_S_MAX):
-            while await queue.number("queue_length") < len(owners) * assets:
-                await trio.sleep(0.2)
+            await _all_mined(accounts, _purchase(deployment, atoms))
+            await _all_mined(accounts, _deposits(deployment, atoms))
         history = await read_history(l1, deployment)
     finally:
         await l1.close()
     if len(history.items) != len(owners) * assets:
         text = f"{len(history.items)} of {len(owners) * assets} deposits are in the L1 queue"
         raise NodeError(NOT_FUNDED, f"{text} after {FUND_S_MAX} s; see the log of the L1")
-    senders = dict.fromkeys(sender_of(item) for item in history.items)
+    senders = dict.fromkeys(map(sender_of, history.items))
     return {sender: FEE_ACCOUNT + n for n, sender in enumerate(senders, 1)}
 
 
@@ -181,24 +181,33 @@ async def credited(doors: Sequence[Connection], items: int) -> None:
                 await trio.sleep(0.2)
         return
     text = f"the {items} deposits are not on every node after {CREDIT_S_MAX} s"
-    raise NodeError(NOT_FUNDED, f"{text}; the logs of the nodes may say why")
+    why = "are they final on L1 by now? The logs of the nodes may say why"
+    raise NodeError(NOT_FUNDED, f"{text}; {why}")
 
 
-def _calls(deployment: Deployment, atoms: int) -> list[Call]:
-    """One owner's: for each asset make, approve, deposit."""
-    calls = []
-    for asset, (token, scale) in enumerate(deployment.assets):
-        amount = atoms * scale
-        calls += [
-            Call(token, tokens.mint(amount), 0, GAS[0]),
-            Call(token, tokens.approve(deployment.contract, amount), 0, GAS[1]),
-            Call(deployment.contract, call("deposit_token", asset, amount), 0, GAS[2]),
-        ]
-    return calls
+async def _all_mined(accounts: Sequence[Account], calls: Sequence[Call]) -> None:
+    """Every account makes the calls, which are independent of each other."""
+    sent = [(account, await account.send(calls)) for account in accounts]
+    for account, hashes in sent:
+        for one in hashes:
+            await account.mined(one)
 
 
-async def _send(
-    l1: HttpL1, chain_id: int, owner: Owner, nonce: int, made: Call, fees: Fees
-) -> Any:
-    signed = sign_call(owner.secret, chain_id, nonce, made, fees)
-    return await l1.request("eth_sendRawTransaction", "0x" + signed.raw.hex())
+def _purchase(deployment: Deployment, atoms: int) -> list[Call]:
+    """One owner's units of each token, and the contract's leave to take them."""
+    return [
+        Call(token, data)
+        for token, scale in deployment.assets
+        for data in (
+            tokens.mint(atoms * scale),
+            tokens.approve(deployment.contract, atoms * scale),
+        )
+    ]
+
+
+def _deposits(deployment: Deployment, atoms: int) -> list[Call]:
+    """Of each asset; estimated once the contract may take the tokens."""
+    return [
+        Call(deployment.contract, call("deposit_token", asset, atoms * scale))
+        for asset, (_, scale) in enumerate(deployment.assets)
+    ]

@@ -50,11 +50,16 @@ def write_genesis(
     wallets: list[Wallet],
     now_ms: int,
     contract: bytes | None = None,
+    chain_id: int | None = None,
 ) -> tuple[Path, Genesis]:
-    """`folder/genesis.json`, and what it says; with a contract nobody has funds in it."""
+    """`folder/genesis.json`, and what it says; with a contract nobody has funds in it.
+
+    `chain_id`: the L1's, if it is not that of our own.
+    """
     value = json.loads(resources.files("genesis").joinpath(GENESIS).read_text("ascii"))
     value["name"] = NAME
     value["time"] = now_ms // 1000 * 1000
+    value["chain_id"] = value["chain_id"] if chain_id is None else chain_id
     value["validators"] = [_public(file) for file in keys]
     if contract is None:
         symbols = [asset["symbol"] for asset in value["assets"]]

@@ -9,6 +9,7 @@ once, and looked for by its hash.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import trio
@@ -55,17 +56,27 @@ class Account:
 
     async def do_all(self, calls: Sequence[Call]) -> list[dict[str, Any]]:
         """As `do`, one after another; each is estimated once those before it are in a block."""
-        chain_id = int(await self._l1.request("eth_chainId"), 16)
         receipts = []
         for call in calls:
-            gas = await self.estimate(call)
-            signed = sign_call(
-                self._secret, chain_id, await self.nonce(),
-                Call(call.to, call.data, call.value, gas), await self.fees(),
-            )  # fmt: skip
-            await self._l1.request("eth_sendRawTransaction", "0x" + signed.raw.hex())
-            receipts.append(await self.mined(signed.hash))
+            (sent,) = await self.send([call])
+            receipts.append(await self.mined(sent))
         return receipts
+
+    async def send(self, calls: Sequence[Call]) -> list[bytes]:
+        """The hashes of calls sent at once, to be waited for with `mined`.
+
+        Each is estimated as L1 is now, so none may depend on another. Raises as `do`; nothing was
+        sent if one would be refused.
+        """
+        chain_id = int(await self._l1.request("eth_chainId"), 16)
+        priced = [replace(call, gas=await self.estimate(call)) for call in calls]
+        first, fees = await self.nonce(), await self.fees()
+        sent = []
+        for nonce, call in enumerate(priced, first):
+            signed = sign_call(self._secret, chain_id, nonce, call, fees)
+            await self._l1.request("eth_sendRawTransaction", "0x" + signed.raw.hex())
+            sent.append(signed.hash)
+        return sent
 
     async def estimate(self, call: Call) -> int:
         """Gas with an eighth to spare. Raises `NodeError` 7792 with the reason of a refusal."""

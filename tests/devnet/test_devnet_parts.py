@@ -120,3 +120,9 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NodeError) as caught:
         make_folder(tmp_path)
     assert caught.value.number == 7117
+
+
+def test_the_chain_has_the_chain_id_of_the_l1_that_it_settles_on(tmp_path: Path) -> None:
+    keys, contract = make_validators(tmp_path, 1), bytes.fromhex("11" * 20)
+    genesis = write_genesis(tmp_path, keys, wallets_of(2), NOW_MS, contract, 31337)[1]
+    assert (genesis.chain_id, genesis.contract) == (31337, contract)
