@@ -13,6 +13,7 @@ from consensus.commands import cancel_all
 from node.app import Node
 from node.l1.archive import file_name
 from node.l1.backlog import BACKLOG_FULL, Batching
+from node.l1.embedded.pool import is_blob
 from node.l1.settling import Settles
 from node.simulation.wallets import Wallet
 from storage.disk import BLOBS
@@ -76,8 +77,11 @@ async def test_a_deposit_and_an_order_become_final_on_every_node(autojump_clock:
 
 def is_kept(fleet: Fleet, l1: L1Place) -> bool:
     """Whether the leader's archive has every blob that the L1's pool ever had."""
-    sidecars = l1.l1.chain.pool.sidecars.values()
-    names = {file_name(one) for sidecar in sidecars for one in sidecar.hashes}
+    chain = l1.l1.chain
+    had = chain.pool.ready()
+    for number in range(chain.head.block_number + 1):
+        had += chain.block_at(number).transactions
+    names = {file_name(name) for one in had if is_blob(one) for name in one.blob_versioned_hashes}
     return bool(names) and names == set(fleet.disks[0]._files[BLOBS].names())
 
 

@@ -11,13 +11,15 @@ of the caller. So code that would credit deposits at `latest` fails here as it w
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
-from eth.abc import BlockAPI, BlockHeaderAPI, DatabaseAPI
+from eth.abc import BlockAPI, BlockHeaderAPI
 from eth_utils import ValidationError
 
 from consensus.rollup.batch import BLOBS_MAX
 from node.exceptions import NodeError
+from node.l1.embedded.kept import KeptDatabase
 from node.l1.embedded.machine import open_chain
 from node.l1.embedded.pool import Pool, is_blob
 from node.l1.transactions import GAS_PER_BLOB
@@ -27,6 +29,8 @@ CHAIN_SETTING: Final = 7731
 
 EPOCH_BLOCKS: Final = 32
 """Slots of an epoch on mainnet; tests use 4."""
+SIDECAR_EPOCHS_KEPT: Final = 4096
+"""MIN_EPOCHS_FOR_BLOB_SIDECARS_REQUESTS (EIP-4844): 18 days of mainnet, here of blocks made."""
 BLOB_FEE_DIVISOR: Final = 16
 """EIP-7918: a blob (2^17 gas) costs at least what 2^13 execution gas do."""
 GAS_LIMIT: Final = 30_000_000
@@ -45,23 +49,24 @@ class EmbeddedChain:
         chain_id: int = 1337,
         epoch_blocks: int = EPOCH_BLOCKS,
         sidecar_version: int = 1,
-        database: DatabaseAPI | None = None,
+        database: KeptDatabase | None = None,
     ) -> None:
         if epoch_blocks < 1 or sidecar_version not in (0, 1):
             text = f"epochs of {epoch_blocks} blocks, sidecars of version {sidecar_version}"
             raise NodeError(CHAIN_SETTING, f"{text}: at least 1 block; version 0 or 1")
         self.chain_id: Final = chain_id
         self.epoch_blocks: Final = epoch_blocks
-        self.pool: Final = Pool(sidecar_version)
+        self.pool: Final = Pool(sidecar_version, database)
         self.tip_floor = 1
         """Wei per gas: the least tip that gets into a block; raise it for a fee spike."""
         self.blob_fee_floor = 1
         """Wei per blob gas, the same for blobs."""
         self._clock: Final = clock
         self._ahead_s = 0
-        self.chain: Final = open_chain(
-            chain_id, balances, clock(), GAS_LIMIT, database
-        )
+        self._at_once: Final = nullcontext if database is None else database.at_once
+        with self._at_once():
+            self.chain: Final = open_chain(chain_id, balances, clock(), GAS_LIMIT, database)
+        self.pool.restore(self.chain.get_vm(self.head).get_transaction_builder().decode)
 
     @property
     def head(self) -> BlockHeaderAPI:
@@ -122,8 +127,8 @@ class EmbeddedChain:
         # Nothing may be lost in between: what the new blocks hold is not put back.
         held = {transaction.hash for block in blocks for transaction in block}
         for transaction in orphaned:
-            if keep_dropped and transaction.hash not in held:
-                self.pool.put_back(transaction)
+            if transaction.hash not in held:
+                (self.pool.put_back if keep_dropped else self.pool.forget)(transaction)
 
     def _affordable(self) -> list[Any]:
         base_fee = self.next_base_fee
@@ -159,11 +164,18 @@ class EmbeddedChain:
             vm.get_block(), header, tuple(done), tuple(receipts)
         )
         mined = vm.mine_block(vm.block_postprocessing(block)).block
-        imported = self.chain.persist_block(mined).imported_block
-        for transaction in done:
-            self.pool.remove(transaction)
+        with self._at_once():
+            imported = self.chain.persist_block(mined).imported_block
+            for transaction in done:
+                self.pool.remove(transaction)
+            self._forget_blobs(mined.number - SIDECAR_EPOCHS_KEPT * self.epoch_blocks)
         self.chain.header = self.chain.create_header_from_parent(self.head)
         return imported
+
+    def _forget_blobs(self, number: int) -> None:
+        """Of one block, while the chain grows by one."""
+        for transaction in self.block_at(number).transactions if number > 0 else ():
+            self.pool.forget(transaction)
 
     @property
     def next_base_fee(self) -> int:

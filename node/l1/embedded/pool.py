@@ -1,20 +1,29 @@
 """The transaction pool of the embedded L1: what waits for a block, and what may replace it.
 
-What lives here: admission, replacement, order, limits. What must never live here: execution.
+What lives here: admission, replacement, order, limits, sidecars. What must never live here:
+execution.
 
 The rules are those of the clients we must live with (geth, ethrex): one transaction per sender and
 nonce; another replaces it only if every fee is 10 % higher, 100 % for blob transactions; blob and
 other transactions never replace each other; a sidecar of the fork's version, whose proofs hold.
 `base_fee` decides nothing here: what cannot pay waits.
+
+With a database nothing that was accepted is lost with the process. One table has what was sent, by
+hash: of a blob transaction until the block that has it is old, of others while they wait. The other
+says what waits, by sender and nonce, so a replacement is one write. A process killed in between
+leaves a transaction in the first that nobody asks for. What a block changes here is part of the
+write that tells of the block.
 """
 
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
 from consensus.da import kzg
 from consensus.exceptions import InvalidPayload
 from node.l1 import trusted_setup
+from node.l1.embedded.kept import KeptDatabase
 from node.l1.surface import REFUSED, L1Error
-from node.l1.transactions import BLOB, GAS_PER_TRANSACTION_MAX, Sidecar
+from node.l1.transactions import BLOB, GAS_PER_TRANSACTION_MAX, Sidecar, split
 
 PER_SENDER_MAX: Final = 64
 POOL_MAX: Final = 4096
@@ -23,15 +32,27 @@ BLOB_BUMP_PERCENT: Final = 100
 
 
 class Pool:
-    """Pending transactions by sender and nonce. `sidecar_version` is the fork's."""
+    """Pending transactions by sender and nonce. `sidecar_version` is the fork's. `database` is
+    where they stay; `restore` has those that are there wait again."""
 
-    def __init__(self, sidecar_version: int) -> None:
+    def __init__(self, sidecar_version: int, database: KeptDatabase | None = None) -> None:
         self.sidecar_version: Final = sidecar_version
         self._pending: Final[dict[tuple[bytes, int], Any]] = {}
-        self.sidecars: Final[dict[bytes, Sidecar]] = {}
+        self._sent: MutableMapping[bytes, bytes] = {}
+        self._waiting: MutableMapping[bytes, bytes] = {}
+        if database is not None:
+            self._sent = database.table(b"pool-sent/")
+            self._waiting = database.table(b"pool-waiting/")
 
-    def add(self, transaction: Any, sidecar: Sidecar | None, next_nonce: int) -> None:
-        """Admit a transaction, or raise `L1Error` with the reason that a client would give."""
+    def restore(self, decode: Callable[[bytes], Any]) -> None:
+        """What waited when the process ended. `decode`: of the canonical form."""
+        for name in self._waiting.values():
+            transaction = decode(split(self._sent[name])[0])
+            self._pending[transaction.sender, transaction.nonce] = transaction
+
+    def add(self, transaction: Any, sidecar: Sidecar | None, sent: bytes, next_nonce: int) -> None:
+        """Admit a transaction, `sent` in network form, or raise `L1Error` with the reason that a
+        client would give."""
         sender, nonce = transaction.sender, transaction.nonce
         if nonce < next_nonce:
             raise L1Error(REFUSED, f"nonce too low: next nonce {next_nonce}, tx nonce {nonce}")
@@ -48,12 +69,28 @@ class Pool:
             raise L1Error(REFUSED, "the pool has no room for another transaction of this sender")
         if sidecar is not None:
             self._check_sidecar(sidecar)
-            self.sidecars[transaction.hash] = sidecar
-        self._pending[sender, nonce] = transaction
+        self._put(transaction, sent)
+        if before is not None:
+            self.forget(before)
 
     def put_back(self, transaction: Any) -> None:
         """A transaction of an orphaned block; one that has taken its place stays."""
-        self._pending.setdefault((transaction.sender, transaction.nonce), transaction)
+        if (transaction.sender, transaction.nonce) not in self._pending:
+            self._put(transaction, self._sent.get(transaction.hash) or transaction.encode())
+
+    def _put(self, transaction: Any, sent: bytes) -> None:
+        self._sent[transaction.hash] = sent
+        self._waiting[_place(transaction)] = transaction.hash
+        self._pending[transaction.sender, transaction.nonce] = transaction
+
+    def sidecar(self, transaction_hash: bytes) -> Sidecar | None:
+        """Of a blob transaction that waits, or is in a block that is not old."""
+        sent = self._sent.get(transaction_hash)
+        return None if sent is None else split(sent)[1]
+
+    def forget(self, transaction: Any) -> None:
+        """What was sent, the sidecar with it: the transaction is in an old block, or in none."""
+        self._sent.pop(transaction.hash, None)
 
     def _check_sidecar(self, sidecar: Sidecar) -> None:
         if sidecar.version != self.sidecar_version:
@@ -86,9 +123,12 @@ class Pool:
 
     def remove(self, transaction: Any) -> None:
         """Forget what is in a block, or was dropped; its sidecar stays for a reorganisation."""
-        found = self._pending.get((transaction.sender, transaction.nonce))
-        if found is not None:
-            del self._pending[transaction.sender, transaction.nonce]
+        found = self._pending.pop((transaction.sender, transaction.nonce), None)
+        if found is None:
+            return
+        del self._waiting[_place(found)]
+        if not is_blob(found) or found.hash != transaction.hash:
+            self.forget(found)
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -96,6 +136,10 @@ class Pool:
 
 def is_blob(transaction: Any) -> bool:
     return getattr(transaction, "type_id", None) == BLOB
+
+
+def _place(transaction: Any) -> bytes:
+    return bytes(transaction.sender) + int(transaction.nonce).to_bytes(8, "big")
 
 
 def _check_replacement(before: Any, after: Any) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from eth._utils.address import generate_contract_address
-from eth.abc import BlockAPI, BlockHeaderAPI, DatabaseAPI, ReceiptAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
 from eth.exceptions import HeaderNotFound, TransactionNotFound
 from eth.vm.message import Message
 from eth_utils import ValidationError
@@ -21,6 +21,7 @@ from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 from consensus.exceptions import ConsensusError
 from node.exceptions import NodeError
 from node.l1.embedded.chain import GAS_LIMIT, EmbeddedChain
+from node.l1.embedded.kept import KeptDatabase
 from node.l1.surface import (
     L1_UNREACHABLE,
     METHOD_UNKNOWN,
@@ -52,7 +53,7 @@ class EmbeddedL1:
         *,
         clock: Callable[[], int] = lambda: int(time.time()),
         automine: bool = True,
-        database: DatabaseAPI | None = None,
+        database: KeptDatabase | None = None,
         **settings: int,
     ) -> None:
         self.chain: Final = EmbeddedChain(balances, clock=clock, database=database, **settings)
@@ -235,7 +236,8 @@ class EmbeddedL1:
 
     def _sendRawTransaction(self, raw: str) -> str:
         try:
-            canonical, sidecar = split(from_hex(raw))
+            sent = from_hex(raw)
+            canonical, sidecar = split(sent)
             vm = self.chain.chain.get_vm(self.chain.head)
             transaction = vm.get_transaction_builder().decode(canonical)
             transaction.validate()
@@ -249,7 +251,7 @@ class EmbeddedL1:
             raise L1Error(REFUSED, "already known")
         if balance < _cost(transaction):
             raise L1Error(REFUSED, "insufficient funds for gas * price + value")
-        self.chain.pool.add(transaction, sidecar, nonce)
+        self.chain.pool.add(transaction, sidecar, sent, nonce)
         if self.automine:
             self.chain.mine()
         return as_hex(transaction.hash)

@@ -91,7 +91,7 @@ class _Pages(Mapping[str, Callable[[], Page]]):
         except HeaderNotFound:
             body = msgspec.json.encode({"code": 404, "message": f"no block {number}"})
             return Page(b"application/json", body, 404)
-        sidecars = [chain.pool.sidecars.get(one.hash) for one in block.transactions]
+        sidecars = [chain.pool.sidecar(one.hash) for one in block.transactions]
         found = [
             "0x" + blob.hex()
             for sidecar in sidecars
