@@ -26,7 +26,7 @@ from node.chain import LiveChain
 from node.divergence import Examiner
 from node.engine import Engine
 from node.exceptions import NodeError
-from node.l1.archive import Archive
+from node.l1.archive import Archive, BatchArchive
 from node.l1.bridge import Bridge, L1Link
 from node.l1.origin import NoL1, Origins
 from node.l1.settling import Settles, Settling
@@ -42,6 +42,7 @@ from node.signer import Sign, Signer
 from node.submission import Submits
 from node.tape import Happened, Tape
 from p2p.network import Head, Network
+from storage.batch_blobs import BatchBlobs
 from storage.disk import BLOBS, JOURNAL, SIGNED, SNAPSHOTS, Disk
 from storage.journal import Journal
 from storage.last_signed import LastSigned
@@ -118,9 +119,9 @@ class Node:
             self._tasks.append(self.bridge.run)
         self.settling: Settling | None = None
         if link is not None and self.bridge is not None and settles is not None:
-            keep = Archive(disk.files(BLOBS)).keep
+            archive = BatchArchive(Archive(disk.files(BLOBS)), BatchBlobs(database))
             self.settling = Settling(
-                self.chain, link, self.bridge, database, machine, network, settles, keep
+                self.chain, link, self.bridge, database, machine, network, settles, archive
             )
             self._tasks.append(self.settling.run)
         self.stages: Final = self.bridge.stages if self.bridge else Stages(self.chain, None)

@@ -22,6 +22,8 @@ HALF_L1: Final = 7750
 SNAPSHOTS_KEPT_MAX: Final = 64
 LEADER: Final = "leader"
 FOLLOWER: Final = "follower"
+KEEP, FINAL = "keep", "final"
+"""How long the blobs of a batch are kept: for ever, or until it is final on L1."""
 
 
 class Address(NamedTuple):
@@ -56,6 +58,7 @@ class Config:
     committer_key: Path | None = None
     batching: Batching = field(default_factory=Batching)
     caps: Caps = field(default_factory=Caps)
+    blob_archive: str = KEEP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +121,10 @@ def _add_settling(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{option}", type=int, default=default, metavar="N", help=f"{what} ({default})"
         )
+    parser.add_argument(
+        "--blob-archive", choices=(KEEP, FINAL), default=KEEP,
+        help="posted blobs are kept for ever (default), or until their batch is final on L1",
+    )  # fmt: skip
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
@@ -155,6 +162,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
             GWEI * arguments.blob_fee_cap,
             MILLIETHER * arguments.fee_total_cap,
         ),
+        blob_archive=arguments.blob_archive,
     )
 
 
@@ -167,6 +175,9 @@ def check_settling(arguments: argparse.Namespace) -> None:
     if committer is not None and (attester is None or arguments.role != LEADER):
         text = "--committer-key is for a leader that is a member of the committee"
         raise NodeError(COMMITTER_SETTING, f"{text}: give --role leader and --attester-key too")
+    if arguments.blob_archive == FINAL and committer is None:
+        text = "--blob-archive is about the blobs of batches that this node posts"
+        raise NodeError(COMMITTER_SETTING, f"{text}: give --committer-key too, or leave it out")
     if min(arguments.fee_cap, arguments.blob_fee_cap, arguments.fee_total_cap) < 1:
         text = "fee caps are at least 1: gwei, and thousandths of an ether in all"
         raise NodeError(COMMITTER_SETTING, text)

@@ -19,7 +19,7 @@ import trio
 
 from consensus.genesis import Genesis, parse
 from node.app import Keys, Node, ValidatorKey
-from node.config import LEADER, Address, Config
+from node.config import FINAL, LEADER, Address, Config
 from node.exceptions import NodeError
 from node.feeds.feeds import Feeds
 from node.fitness import require_validator_fitness
@@ -230,6 +230,7 @@ def read_settles(config: Config) -> Settles | None:
         config.batching,
         config.caps,
         lambda: KzgProcess(precompute),
+        config.blob_archive == FINAL,
     )
 
 

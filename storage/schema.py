@@ -17,6 +17,7 @@ from storage.exceptions import StorageDamaged, StorageRefused
 
 SCHEMA_VERSION: Final = 1
 
+BATCH_BLOB: Final = b"A"  # batch number, versioned hash -> nothing: what the blob was made for
 BLOCK: Final = b"B"  # height -> block hash, block bytes
 CERTIFICATE: Final = b"C"  # height -> certificate
 EVENTS: Final = b"E"  # height -> events

@@ -17,6 +17,7 @@ from consensus.da.blobs import BLOB_BYTES
 from consensus.da.kzg import versioned_hash
 from consensus.exceptions import InvalidPayload
 from node.exceptions import NodeError
+from storage.batch_blobs import BatchBlobs
 from storage.files import Files
 
 BLOB_MISSING: Final = 7780
@@ -52,6 +53,30 @@ class Archive:
     def read(self, name: bytes) -> bytes | None:
         """The blob as it was kept, not checked."""
         return self._files.read(file_name(name), 0, BLOB_BYTES + 1)
+
+    def remove(self, name: bytes) -> None:
+        """A crash may bring it back."""
+        self._files.remove(file_name(name))
+
+
+class BatchArchive:
+    """The archive of a node that posts batches. Calls block for the disk, one at a time."""
+
+    def __init__(self, archive: Archive, names: BatchBlobs) -> None:
+        self._archive: Final = archive
+        self._names: Final = names
+
+    def keep(self, number: int, hashes: Sequence[bytes], blobs: Sequence[bytes]) -> None:
+        """Those that batch `number` is to be posted in; durable on return."""
+        self._names.note(number, hashes)
+        self._archive.keep(hashes, blobs)
+
+    def prune(self, final: int) -> None:
+        """Drop what was made for batches up to `final`, which must be final on L1, and for no
+        later one. Blobs that are not noted here stay."""
+        for name in self._names.until(final):
+            self._archive.remove(name)
+        self._names.forget(final)
 
 
 class BlobSource(Protocol):

@@ -24,8 +24,8 @@ BEFORE_OSAKA, OSAKA = 0, 1
 OSAKA_PRECOMPILE: Final = "P256VERIFY"
 """EIP-7910 lists precompiles by name; this one came with Osaka (EIP-7951)."""
 
-Keep = Callable[[Sequence[bytes], Sequence[bytes]], None]
-"""Keeps blobs under their versioned hashes: `Archive.keep`. It may block for the disk."""
+Keep = Callable[[int, Sequence[bytes], Sequence[bytes]], None]
+"""Keeps a batch's blobs by its number: `BatchArchive.keep`. It may block for the disk."""
 
 
 class Kzg(Protocol):
@@ -78,7 +78,7 @@ class Preparation:
         sidecar = await self._sidecar(made.blobs)
         batch = made.with_commitments(sidecar.commitments)
         signatures = await self._collector.collect(batch, made.carried, await self._committee())
-        await self._machine.disk(lambda: self._keep(sidecar.hashes, sidecar.blobs))
+        await self._machine.disk(lambda: self._keep(number, sidecar.hashes, sidecar.blobs))
         return Prepared(batch, sidecar, signatures, len(made.carried))
 
     async def _drafted(self, number: int, cut: Cut) -> Draft:

@@ -7,6 +7,7 @@ does.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -14,6 +15,7 @@ import trio
 from consensus.da.kzg import Extended
 from node.chain import LiveChain
 from node.exceptions import NodeError
+from node.l1.archive import BatchArchive
 from node.l1.attesting import Attester, Collector, Committee
 from node.l1.backlog import Backlog, Batching
 from node.l1.bridge import Bridge, L1Link
@@ -22,7 +24,7 @@ from node.l1.committer import Committer
 from node.l1.fees import Caps
 from node.l1.kzg_process import KzgProcess
 from node.l1.lane import Lane
-from node.l1.preparing import Keep, Preparation
+from node.l1.preparing import Preparation
 from node.machine import Machine
 from node.tape import BlockKept, Entry
 from p2p.network import Network
@@ -30,6 +32,9 @@ from storage.database import Database
 from storage.outbox import Outbox
 
 log: Final = logging.getLogger(__name__)
+
+DROPPED_AT_ONCE: Final = 256
+"""Batches whose blobs are deleted in one job of the disk; those of blocks come in between."""
 
 
 class Kzg(Protocol):
@@ -47,17 +52,19 @@ class Kzg(Protocol):
 @dataclass(frozen=True)
 class Settles:
     """`attester`: the secret of a member of the committee. `committer`: of the L1 account that pays
-    for batches, on a leader. `kzg` is made when the node starts."""
+    for batches, on a leader; `drops_final_blobs`: it archives them only until they are final. `kzg`
+    is made when the node starts."""
 
     attester: bytes
     committer: bytes | None = None
     batching: Batching = field(default_factory=Batching)
     caps: Caps = field(default_factory=Caps)
     kzg: Callable[[], Kzg] = KzgProcess
+    drops_final_blobs: bool = False
 
 
 class Settling:
-    """Run `run` in a nursery. `keep` keeps posted blobs."""
+    """Run `run` in a nursery. `archive` has posted blobs."""
 
     def __init__(
         self,
@@ -68,9 +75,12 @@ class Settling:
         machine: Machine,
         network: Network | None,
         settles: Settles,
-        keep: Keep,
+        archive: BatchArchive,
     ) -> None:
         self._bridge = bridge
+        self._machine = machine
+        self._archive = archive
+        self._drops_final_blobs = settles.drops_final_blobs
         self._kzg = settles.kzg()
         self._committees: Final = Committees(link.l1, link.deployment)
         self.attester: Attester | None = None
@@ -84,7 +94,7 @@ class Settling:
         backlog = Backlog(settles.batching)
         preparation = Preparation(
             link.l1, chain, machine, backlog, Collector(chain, network, settles.attester),
-            self._committees.refresh, self._kzg, keep,
+            self._committees.refresh, self._kzg, archive.keep,
         )  # fmt: skip
         lane = Lane(
             link.l1, Outbox(database), machine, settles.committer, link.deployment.chain_id
@@ -112,8 +122,20 @@ class Settling:
                 nursery.start_soon(self._follow_committee)
                 if self.committer is not None:
                     nursery.start_soon(self.committer.run)
+                if self._drops_final_blobs:
+                    nursery.start_soon(self._drop_final_blobs)
         finally:
             await self._kzg.close()
+
+    async def _drop_final_blobs(self) -> None:
+        """Once the L1 block is final in which the contract made their batch final."""
+        dropped = 0
+        while True:
+            final = self._bridge.facts.final.finalized
+            while dropped < final:
+                dropped = min(final, dropped + DROPPED_AT_ONCE)
+                await self._machine.disk(partial(self._archive.prune, dropped))
+            await self._bridge.watcher.changed()
 
     async def _follow_committee(self) -> None:
         """Whoever attests knows the committee as of the newest L1 block it has seen."""

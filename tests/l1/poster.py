@@ -107,7 +107,7 @@ class Poster:
     async def _committee(self) -> Committee:
         return committee_of(self.bridge)
 
-    def _keep(self, hashes: Sequence[bytes], blobs: Sequence[bytes]) -> None:
+    def _keep(self, number: int, hashes: Sequence[bytes], blobs: Sequence[bytes]) -> None:
         self.blobs.update(zip(hashes, blobs, strict=True))
 
     @property

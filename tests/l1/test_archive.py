@@ -9,8 +9,18 @@ from l1_wallets import sidecar_of
 from consensus.da import kzg
 from node.exceptions import NodeError
 from node.l1 import trusted_setup
-from node.l1.archive import BLOB_MISSING, BLOB_OTHER, Archive, BlobFolder, file_name, find_blob
+from node.l1.archive import (
+    BLOB_MISSING,
+    BLOB_OTHER,
+    Archive,
+    BatchArchive,
+    BlobFolder,
+    file_name,
+    find_blob,
+)
+from storage.batch_blobs import BatchBlobs
 from storage.files import DirectoryFiles
+from storage.memory import MemoryDatabase
 from storage.memory_files import MemoryFiles
 
 SIDECAR = sidecar_of(b"what the archive keeps")
@@ -31,6 +41,30 @@ def test_what_was_kept_is_there_after_a_crash() -> None:
     archive.keep(SIDECAR.hashes, SIDECAR.blobs)
     files.crash()
     assert Archive(files.reopen()).read(NAME) == BLOB
+
+
+def test_blobs_go_once_their_batch_is_final_and_none_that_another_batch_needs() -> None:
+    """Also those made for a batch that was cut anew; an archive of before keeps what it had."""
+    files, database = MemoryFiles(), MemoryDatabase()
+    names = [bytes([1, n]) * 16 for n in range(5)]
+    Archive(files).keep(names[4:], [BLOB])
+    archive = BatchArchive(Archive(files), BatchBlobs(database))
+    archive.keep(1, names[:2], [BLOB] * 2)
+    archive.keep(1, names[2:3], [BLOB])
+    archive.keep(2, names[1:2], [BLOB])
+    archive.keep(2, names[3:4], [BLOB])
+
+    def left() -> list[int]:
+        return [n for n, name in enumerate(names) if Archive(files).read(name) == BLOB]
+
+    archive.prune(0)
+    assert left() == [0, 1, 2, 3, 4]
+    archive.prune(1)
+    assert left() == [1, 3, 4]
+    archive.prune(1)
+    archive = BatchArchive(Archive(files), BatchBlobs(database))
+    archive.prune(2)
+    assert left() == [4]
 
 
 def test_a_blob_that_is_there_is_not_written_again_and_half_a_one_is() -> None:

@@ -27,13 +27,16 @@ class SimulatedKzg(LocalKzg):
         """There is no process to end."""
 
 
-def settles_of(batching: Batching) -> Callable[[int], Settles]:
+def settles_of(batching: Batching, drops: bool) -> Callable[[int], Settles]:
     members = sorted(address(f"member {n}") for n in range(VALIDATORS))
     secrets = {address(f"member {n}"): secret_of(f"member {n}") for n in range(VALIDATORS)}
 
     def settles(number: int) -> Settles:
         committer = secret_of("operator") if number == 0 else None
-        return Settles(secrets[members[number]], committer, batching, kzg=SimulatedKzg)
+        secret = secrets[members[number]]
+        return Settles(
+            secret, committer, batching, kzg=SimulatedKzg, drops_final_blobs=drops and number == 0
+        )
 
     return settles
 
@@ -45,9 +48,9 @@ async def mining(l1: L1Place) -> None:
 
 
 async def started(
-    nursery: trio.Nursery, l1: L1Place, batching: Batching
+    nursery: trio.Nursery, l1: L1Place, batching: Batching, *, drops: bool = False
 ) -> tuple[Fleet, list[Node]]:
-    fleet = Fleet(l1.genesis, links=lambda number: l1.link, settles=settles_of(batching))
+    fleet = Fleet(l1.genesis, links=lambda number: l1.link, settles=settles_of(batching, drops))
     nodes = [await fleet.start(nursery, number) for number in range(VALIDATORS)]
     l1.l1.automine = False
     nursery.start_soon(mining, l1)
@@ -55,13 +58,17 @@ async def started(
 
 
 @pytest.mark.slow
-async def test_a_deposit_and_an_order_become_final_on_every_node(autojump_clock: object) -> None:
+@pytest.mark.parametrize("drops", [False, True], ids=["keep", "final"])
+async def test_a_deposit_and_an_order_become_final_on_every_node(
+    autojump_clock: object, drops: bool
+) -> None:
+    """The leader's archive has every blob that was posted, or none of a final batch."""
     l1 = l1_place(VALIDATORS, block_interval_ms=2000)
     wallet = Wallet(0)
     l1.deposit(wallet, USD, 10**6)
     l1.finalize()
     async with trio.open_nursery() as nursery:
-        fleet, nodes = await started(nursery, l1, Batching(deadline_s=60))
+        fleet, nodes = await started(nursery, l1, Batching(deadline_s=60), drops=drops)
         leader = nodes[0]
         assert leader.settling is not None and leader.settling.committer is not None
         with trio.fail_after(3600):
@@ -69,20 +76,36 @@ async def test_a_deposit_and_an_order_become_final_on_every_node(autojump_clock:
                 await trio.sleep(30)
         assert [node.chain.alarms for node in nodes] == [[]] * VALIDATORS
         assert leader.settling.committer.counts["reverted"] == 0
-        assert is_kept(fleet, l1)
+        if drops:
+            await until(lambda: not first_batch(leader, l1) & archived(fleet), 60)
+            assert first_batch(leader, l1)
+        else:
+            assert posted(l1) and posted(l1) == archived(fleet)
         attesters = [node.settling.attester for node in nodes[1:] if node.settling]
         assert sum(one.signed for one in attesters if one) >= 2
         nursery.cancel_scope.cancel()
 
 
-def is_kept(fleet: Fleet, l1: L1Place) -> bool:
-    """Whether the leader's archive has every blob that the L1's pool ever had."""
+def archived(fleet: Fleet) -> set[str]:
+    """The files of the leader's archive."""
+    return set(fleet.disks[0]._files[BLOBS].names())
+
+
+def posted(l1: L1Place, last: int | None = None) -> set[str]:
+    """The files of every blob that the L1's pool ever had, or of those up to a block."""
     chain = l1.l1.chain
-    had = chain.pool.ready()
-    for number in range(chain.head.block_number + 1):
+    had = chain.pool.ready() if last is None else []
+    for number in range((chain.head.block_number if last is None else last) + 1):
         had += chain.block_at(number).transactions
-    names = {file_name(name) for one in had if is_blob(one) for name in one.blob_versioned_hashes}
-    return bool(names) and names == set(fleet.disks[0]._files[BLOBS].names())
+    return {file_name(name) for one in had if is_blob(one) for name in one.blob_versioned_hashes}
+
+
+def first_batch(leader: Node, l1: L1Place) -> set[str]:
+    """The files of the first batch, which is final."""
+    assert leader.bridge is not None
+    batch = leader.bridge.facts.final_batch(1)
+    assert batch is not None and batch.finalized_in
+    return posted(l1, batch.committed_in)
 
 
 async def test_above_the_cap_of_the_backlog_people_can_only_leave(

@@ -25,6 +25,7 @@ L1 = ("--l1", "http://l1", "--deployment", "d.json")
         (*L1, "--batch-blobs", "6", "--backlog-blobs", "11"),
         (*L1, "--batch-deadline", "0"),
         (*L1, "--fee-cap", "0"),
+        (*L1, "--attester-key", "a.key", "--blob-archive", "final"),
         (*L1, "--fee-total-cap", "0"),
     ],
 )
@@ -52,6 +53,9 @@ def test_the_keys_of_a_leader_are_read_from_their_files(
     settles = read_settles(configured(*words, role=LEADER))
     assert settles is not None
     assert (settles.attester, settles.committer) == (secret, made)
+    assert not settles.drops_final_blobs
+    settles = read_settles(configured(*words, "--blob-archive", "final", role=LEADER))
+    assert settles is not None and settles.drops_final_blobs
     assert read_settles(configured(*L1)) is None
 
 
