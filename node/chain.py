@@ -100,7 +100,6 @@ class LiveChain:
         self.tape.put(BlockKept(sealed.block, outcome.hash))
         if flush is not None:
             await self._machine.disk(lambda: self._states.write(flush))
-            await self._machine.disk(self.blocks.index)
         if sealed.certificate:
             await self.certify(decode_certificate(sealed.certificate))
 

@@ -8,16 +8,19 @@ Theory. A block, its events and the head are one atomic, synced batch: after a c
 block that is there whole, and so are all below it down to the *foundation*, the header that the
 lowest kept block builds on (genesis, the block of a snapshot, or the last one pruned).
 
-Writing an index entry per command would cost more than the block itself, so the index of commands
-is written behind (`index`), from the blocks; what is not yet indexed is found by reading the few
-blocks above.
+The index of commands is part of that batch too. An entry for each command would cost more than the
+block itself, so one entry has the commands of a key in a block whose nonces differ in the last byte
+only: few for the keys that send much, and at most 256 to look through for one nonce, because a
+nonce is spent once.
 """
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Final, NamedTuple
 
 from consensus.block import (
     HASH_BYTES,
+    ROW_BYTES,
     Block,
     Header,
     block_hash,
@@ -29,7 +32,6 @@ from consensus.block import (
     encode_header,
     groups,
 )
-from consensus.commands import read_groups
 from consensus.exceptions import ConsensusError
 from consensus.sealing import withdrawals_in
 from consensus.streams import bytes_root
@@ -43,8 +45,11 @@ BLOCK_DAMAGED: Final = 7522
 NO_FOUNDATION: Final = 7523
 
 RANGE_BLOCKS_MAX: Final = 1024
-INDEX_BLOCKS_MAX: Final = 64
 EVENT_BYTES: Final = 64
+ACCOUNT_AND_NONCE: Final = Struct("<qq")
+"""Words 1 and 2 of a group's header row (docs/protocol/commands.md)."""
+NONCE_AT: Final = Struct(">BQ")
+"""In the index of commands: the nonce's last byte, the sequence of the group's first operation."""
 _INDEX_AT: Final = slice(16, 24)
 """Of a WITHDRAWN event, little-endian (docs/protocol/events.md)."""
 _HEAD_BYTES: Final = schema.HEIGHT_BYTES + HASH_BYTES
@@ -173,13 +178,13 @@ class Reading:
 
     def find_command(self, account: int, key: int, nonce: int) -> Place | None:
         """The newest kept group with this nonce of this key."""
-        for height in range(self.head().height, self.indexed(), -1):
-            for found, place in places(self.block(height)):
-                if found == (account, key, nonce):
-                    return place
-        prefix = schema.command_key(account, key, nonce)
+        prefix = schema.nonces_key(account, key, nonce)
         for at, value in self._reader.scan(prefix, after(prefix), reverse=True):
-            return Place(int.from_bytes(at[len(prefix) :], "big"), int.from_bytes(value, "big"))
+            if len(value) % NONCE_AT.size:
+                raise schema.bad_value("the index of commands")
+            for last_byte, sequence in NONCE_AT.iter_unpack(value):
+                if last_byte == nonce & schema.NONCES_MASK:
+                    return Place(int.from_bytes(at[len(prefix) :], "big"), sequence)
         return None
 
     def withdrawals(self, first: int, *, down: bool = False) -> Iterator[Withdrawal]:
@@ -189,11 +194,6 @@ class Reading:
         for key, value in self._reader.scan(low, high, reverse=down):
             height = int.from_bytes(value[: schema.HEIGHT_BYTES], "big")
             yield Withdrawal(int.from_bytes(key[1:], "big"), height, value[schema.HEIGHT_BYTES :])
-
-    def indexed(self) -> int:
-        """The height up to which the index of commands is written."""
-        data = self._reader.get(schema.INDEXED)
-        return self.foundation().height if data is None else int.from_bytes(data, "big")
 
     def walk(self, first: int = 0) -> Head:
         """Check the kept chain from block `first` (default: all) to the head; returns the head.
@@ -255,7 +255,6 @@ class Blocks(Reading):
             (schema.FOUNDATION, encode_header(foundation)),
             (schema.HEIGHT + hashed, height),
             (schema.HEAD, height + hashed),
-            (schema.INDEXED, height),
         ]
         self._database.write(batch, sync=True)
 
@@ -283,6 +282,7 @@ class Blocks(Reading):
         ]
         if header.commands:
             batch.append((schema.at_height(schema.SEQUENCE, header.sequence), height))
+        batch += command_entries(block)
         batch += withdrawal_entries(height, events)
         if certificate:
             batch.append((schema.CERTIFICATE + height, certificate))
@@ -296,18 +296,6 @@ class Blocks(Reading):
         self._database.write(
             [(schema.at_height(schema.CERTIFICATE, height), certificate)], sync=False
         )
-
-    def index(self) -> int:
-        """Write the index of commands for up to 64 blocks, not synced; how many it were."""
-        first = self.indexed() + 1
-        last = min(self.head().height, first + INDEX_BLOCKS_MAX - 1)
-        batch: list[tuple[bytes, bytes | None]] = []
-        for height in range(first, last + 1):
-            batch += command_entries(self.block(height))
-        if last >= first:
-            batch.append((schema.INDEXED, schema.number(last)))
-            self._database.write(batch, sync=False)
-        return last + 1 - first
 
     def prune(self, height: int) -> int:
         """Forget the blocks up to `height`, whose header becomes the foundation; how many.
@@ -327,7 +315,6 @@ class Blocks(Reading):
                     (schema.at_height(schema.SEQUENCE, block.header.sequence), None),
                     *((key, None) for key, _ in command_entries(block)),
                     *((schema.at_height(kind, at), None) for kind in _BY_HEIGHT),
-                    (schema.INDEXED, schema.number(max(self.indexed(), at))),
                 ],
                 sync=False,
             )
@@ -340,20 +327,25 @@ _BY_HEIGHT: Final = (schema.BLOCK, schema.EVENTS, schema.CERTIFICATE, schema.SEA
 
 def places(block: Block) -> Iterator[tuple[tuple[int, int, int], Place]]:
     """((account, key, nonce), place) of each group of the block's commands, in order."""
-    header = block.header
+    header, rows = block.header, block.commands
     sequence = header.sequence - header.commands + 1
     sequence += sum(count for _, count, _ in groups(block.messages))
-    for group in read_groups(block.commands):
-        yield (group.account, group.key, group.nonce), Place(header.height, sequence)
-        sequence += group.size
+    for row, count, key in groups(rows):
+        account, nonce = ACCOUNT_AND_NONCE.unpack_from(rows, row * ROW_BYTES + 8)
+        yield (account, key, nonce), Place(header.height, sequence)
+        sequence += count
 
 
-def command_entries(block: Block) -> list[tuple[bytes, bytes | None]]:
-    """What the index of commands holds for this block."""
+def command_entries(block: Block) -> list[tuple[bytes, bytes]]:
+    """What the index of commands holds for this block: (key, value)."""
     height = schema.number(block.header.height)
+    entries: dict[tuple[int, int, int], list[bytes]] = {}
+    for (account, key, nonce), place in places(block):
+        at = NONCE_AT.pack(nonce & schema.NONCES_MASK, place.sequence)
+        entries.setdefault((account, key, nonce | schema.NONCES_MASK), []).append(at)
     return [
-        (schema.command_key(*command) + height, schema.number(place.sequence))
-        for command, place in places(block)
+        (schema.nonces_key(*command) + height, b"".join(found))
+        for command, found in entries.items()
     ]
 
 

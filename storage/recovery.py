@@ -78,22 +78,19 @@ def recover_chain(
             states.write(states.take(state))
         if progress is not None:
             progress(height, head.height)
-    while blocks.index():
-        pass
     return Chain(blocks, states, state)
 
 
 def keep_block(chain: Chain, block: Block, outcome: Outcome, certificate: bytes = b"") -> None:
     """Store a block that was just applied to `chain.state`; durable on return.
 
-    The stored state and the index of commands follow when they are due. A node that must not wait
-    for those calls `append`, `note`, `take`, `write` and `index` itself, each where it belongs.
+    The stored state follows when it is due. A node that must not wait for it calls `append`,
+    `note`, `take` and `write` itself, each where it belongs.
     """
     chain.blocks.append(block, outcome.events, certificate)
     chain.states.note(chain.state.memory, outcome.leaves)
     if chain.states.is_due():
         chain.states.write(chain.states.take(chain.state))
-        chain.blocks.index()
 
 
 def _start(

@@ -15,7 +15,7 @@ from consensus.exceptions import InvalidEncoding
 from storage.database import Database
 from storage.exceptions import StorageDamaged, StorageRefused
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 BATCH_BLOB: Final = b"A"  # batch number, versioned hash -> nothing: what the blob was made for
 BLOCK: Final = b"B"  # height -> block hash, block bytes
@@ -25,7 +25,7 @@ HEIGHT: Final = b"H"  # block hash -> height
 L1_ITEM: Final = b"I"  # index -> RLP: L1 number, L1 time, queue hash, rows
 LEAF: Final = b"L"  # leaf number (4 bytes) -> 256 bytes; absent: zeros
 META: Final = b"M"  # name -> value, below
-COMMAND: Final = b"N"  # account (8), key (1), nonce (8), height -> first sequence
+COMMAND: Final = b"N"  # account (8), key (1), nonce without its last byte (7), height -> places
 OUTBOX: Final = b"O"  # sender (20), nonce (8) -> RLP: an intent and its attempts
 L1_BATCH: Final = b"P"  # number -> RLP: L1 numbers of commit and finalize, the summary
 SEQUENCE: Final = b"Q"  # last operation of a block that has any -> height
@@ -36,7 +36,6 @@ WITHDRAWAL: Final = b"W"  # index of a withdrawal -> height, its event; never pr
 IDENTITY: Final = META + b"identity"  # RLP: schema version, chain id, genesis hash
 FOUNDATION: Final = META + b"foundation"  # header below the lowest block kept, RLP
 HEAD: Final = META + b"head"  # height, block hash
-INDEXED: Final = META + b"indexed"  # height up to which COMMAND is written
 L1_TIP: Final = META + b"l1"  # RLP: contract, L1 block (number, hash, time), the contract's figures
 STATE: Final = META + b"state"  # RLP: height, state root, (region id, leaves)*
 
@@ -47,6 +46,7 @@ BAD_VALUE: Final = 7515
 
 HEIGHT_BYTES: Final = 8
 LEAF_NUMBER_BYTES: Final = 4
+NONCES_MASK: Final = 255
 _IDENTITY_BYTES_MAX: Final = 64
 
 
@@ -69,9 +69,10 @@ def leaf_key(leaf: int) -> bytes:
     return LEAF + number(leaf, LEAF_NUMBER_BYTES)
 
 
-def command_key(account: int, key: int, nonce: int) -> bytes:
-    """The start of the keys of all groups that had this nonce; the height follows."""
-    return COMMAND + number(account) + number(key, 1) + number(nonce)
+def nonces_key(account: int, key: int, nonce: int) -> bytes:
+    """The start of the keys of all groups whose nonce was this but for its last byte; the height
+    follows."""
+    return COMMAND + number(account) + number(key, 1) + number(nonce)[:-1]
 
 
 def bad_value(what: str) -> StorageDamaged:

@@ -94,7 +94,7 @@ def test_a_restored_backup_reaches_the_same_root_at_every_height() -> None:
         chain = recover_chain(GENESIS, database, snapshots)
         assert chain.state.head.height == reached == (HEIGHT if height is None else height)
         assert chain.state.memory.tree.root() == CHAIN.roots[reached]
-        assert chain.blocks.walk().height == chain.blocks.indexed() == reached
+        assert chain.blocks.walk().height == reached
         for at in range(1, reached + 1):
             assert chain.blocks.events(at) == CHAIN.blocks[at - 1].events
 

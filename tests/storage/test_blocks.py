@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 from small_chain import Chain, Sealed
 
-from consensus.block import block_hash, encode_block
+from consensus.block import Block, block_hash, encode_block
+from consensus.commands import Group, cancel
 from storage import schema
 from storage.blocks import (
     BLOCK_DAMAGED,
     NO_FOUNDATION,
+    NONCE_AT,
     NOT_NEXT,
     UNKNOWN_BLOCK,
     Blocks,
     Head,
     Place,
+    command_entries,
 )
 from storage.database import Database
 from storage.exceptions import StorageDamaged, StorageRefused
@@ -84,7 +87,7 @@ def test_a_range_ends_at_its_count_its_bytes_and_the_head(database: Database) ->
     assert blocks.range(0, 5, 1 << 20) == []
 
 
-def test_a_command_is_found_before_and_after_it_is_indexed(database: Database) -> None:
+def test_a_command_is_found_by_its_nonce(database: Database) -> None:
     blocks = kept(database)
     wanted = [
         (command, Place(height, sequence))
@@ -92,11 +95,40 @@ def test_a_command_is_found_before_and_after_it_is_indexed(database: Database) -
         for command, sequence in commands_of(sealed)
     ]
     assert len(wanted) > 12
-    for _ in range(2):
-        assert [blocks.find_command(*command) for command, _ in wanted] == [p for _, p in wanted]
-        assert blocks.find_command(2, 0, 1 << 40) is None
-        blocks.index()
-        assert blocks.indexed() == 12
+    assert [blocks.find_command(*command) for command, _ in wanted] == [p for _, p in wanted]
+    spent = {command for command, _ in wanted}
+    for account, key, nonce in spent:
+        for other in ((account, key, nonce ^ 256), (account, key + 1, nonce), (account, key, 255)):
+            assert other in spent or blocks.find_command(*other) is None
+
+
+def test_the_newest_group_with_a_nonce_is_found(database: Database) -> None:
+    """A key slot that was granted anew begins with its nonces again."""
+    blocks = kept(database)
+    (account, key, nonce), sequence = next(commands_of(CHAIN.blocks[0]))
+    prefix = schema.nonces_key(account, key, nonce)
+    assert blocks.find_command(account, key, nonce) == Place(1, sequence)
+    later = [
+        (prefix + schema.number(20), NONCE_AT.pack(nonce & 255, 700)),
+        (prefix + schema.number(21), NONCE_AT.pack(nonce + 1 & 255, 800)),
+    ]
+    database.write(later, sync=True)
+    assert blocks.find_command(account, key, nonce) == Place(20, 700)
+    database.write([(prefix + schema.number(22), b"torn")], sync=True)
+    with pytest.raises(StorageDamaged) as caught:
+        blocks.find_command(account, key, nonce)
+    assert caught.value.number == schema.BAD_VALUE
+
+
+def test_a_block_has_an_entry_for_each_256_nonces_of_a_key() -> None:
+    """Not one for each command: the index would cost more than the block."""
+    rows = b"".join(
+        Group(0, 1 + n % 2, 200 + n // 2, 1, (0, 0, 0), cancel(1, 1)).rows for n in range(200)
+    )
+    header = replace(CHAIN.genesis_header, height=1, commands=200, sequence=200)
+    entries = dict(command_entries(Block(header, b"", rows, b"")))
+    assert len(entries) == 4
+    assert sum(map(len, entries.values())) == 200 * NONCE_AT.size
 
 
 def test_a_block_that_does_not_follow_is_refused_and_changes_nothing(database: Database) -> None:
@@ -157,7 +189,6 @@ def test_the_walk_names_the_first_damaged_height(database: Database) -> None:
 
 def test_pruned_blocks_leave_nothing_behind_and_the_rest_still_walks(database: Database) -> None:
     blocks = kept(database)
-    blocks.index()
     blocks.certify(2, b"certificate")
     with pytest.raises(StorageRefused):
         blocks.prune(13)
@@ -173,7 +204,6 @@ def test_pruned_blocks_leave_nothing_behind_and_the_rest_still_walks(database: D
     fresh.begin(CHAIN.blocks[6].block.header)
     for sealed in CHAIN.blocks[7:]:
         fresh.append(sealed.block, sealed.events)
-    fresh.index()
     assert list(database.scan(b"", b"\xff")) == list(alone.scan(b"", b"\xff"))
 
 

@@ -36,7 +36,7 @@ def test_another_chain_or_genesis_is_refused(number: int, identity: Identity) ->
 def test_another_schema_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     database = MemoryDatabase()
     claim(database, OURS)
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
     with pytest.raises(StorageRefused) as caught:
         claim(database, OURS)
     assert caught.value.number == schema.FOREIGN_SCHEMA
