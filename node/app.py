@@ -10,7 +10,6 @@ any of them does, or where a path, an address or a key came from (`node/config.p
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import trio
@@ -169,10 +168,9 @@ class Node:
         self._publisher = Publisher(chain, journal, machine, signer, self._certifier, self.network)
         again = engine.repeat(journal.recovered, recover, chain.note)
         self._again = again
-        examine = partial(self._examiner.share, is_stored=False)  # before its block is signed
         sequencer = Sequencer(
-            chain, engine, journal, machine, self.tape, secret, recover, examine,
-            self._publisher.publish, self._origins,
+            chain, engine, journal, machine, self.tape, secret, recover,
+            self._examiner.share_unstored, self._publisher.publish, self._origins,
             self.settling.is_full if self.settling else _never,
         )  # fmt: skip
         if engine.is_open:

@@ -84,18 +84,18 @@ class Examiner:
         self._recover = recover
         self._next_leaf = 0
 
-    async def share(self, *, is_stored: bool = True) -> None:
-        """Rehash the next share of the leaves. Between blocks.
-
-        A leader looks before it signs, when its block is not stored yet: `is_stored` False. Its
-        report names the records of the leaf, without the values that they should have.
-        """
+    async def share(self) -> None:
+        """Rehash the next share of the leaves. Between blocks."""
         async with self._chain.lock:
-            found = await self._machine.compute(self._rotate)
-            if found >= 0 and not is_stored:
-                raise logged(self._damaged_leaf(found))
-            if found >= 0:
+            if await self._machine.compute(self._rotate) >= 0:
                 raise logged(await self._machine.compute(lambda: self._report(None)))
+
+    def share_unstored(self) -> None:
+        """The same for a leader, who looks before it signs, when its block is not stored yet: the
+        report names the records of the leaf, without the values that they should have."""
+        found = self._rotate()
+        if found >= 0:
+            raise logged(self._damaged_leaf(found))
 
     def _rotate(self) -> int:
         memory = self._chain.state.memory

@@ -8,8 +8,9 @@ caller groups 64 commands or 2 ms), and only then may receipts and feeds leave. 
 the journal's tail again, with the same opening, and seals the byte-identical block.
 
 A segment holds one block. When the Seal is on the disk the next segment is made at once, so that
-the first command of the next block costs one sync, not three. A segment is dropped when its block
-is in the database.
+the first command of the next block costs one sync, not three. What is appended meanwhile belongs to
+that segment and waits for it: nobody has to wait for a Seal's sync before executing on. A segment
+is dropped when its block is in the database.
 
 What may be lost and what not. After each sync a Synced record is appended, itself not synced: it
 says up to where the disk holds everything. Reading back, the first bad record is a torn tail, cut
@@ -68,6 +69,15 @@ class Segment:
     running: bytes = b""  # after the last record
 
 
+@dataclass
+class _Group:
+    """Records of one segment that are not written yet."""
+
+    segment: Segment
+    seed: int
+    records: list[bytes] = field(default_factory=list)
+
+
 class Journal:
     """Append `Open`, `Command`s, `Seal`, in turns; `sync` before anything leaves the node."""
 
@@ -81,7 +91,6 @@ class Journal:
         self._files = files
         self._entropy = entropy
         self._lock = Lock()
-        self._waiting: list[bytes] = []
         self._is_stopped = False
         segments = self._read_back(head)
         self.recovered: Final = tuple(segment for segment in segments if segment.open is not None)
@@ -89,10 +98,11 @@ class Journal:
         current = segments[-1] if segments else None
         if current is None or current.seal is not None:
             current = Segment(self._highest + 1)
-            self._appender, self._seed, self._size = self._made(current.number)
+            seed = self._new_seed()
+            self._appender, self._size = self._made(current.number, seed)
         else:
-            self._appender, self._seed, self._size = self._reopened(current.number)
-        self._current = current
+            self._appender, seed, self._size = self._reopened(current.number)
+        self._waiting = [_Group(current, seed)]  # the first one's segment is the open file
 
     def append(self, record: Open | Command | Seal) -> bytes:
         """Add a record to the group; the running hash after it, 32 bytes.
@@ -101,30 +111,33 @@ class Journal:
         sync.
         """
         self._check_running()
-        segment = self._current
-        self._check_turn(segment, record)
-        kind, payload = KINDS[type(record)], record.payload()
-        segment.running = running(segment.running, kind, payload)
         with self._lock:
-            self._waiting.append(encode(kind, payload, self._seed))
+            group = self._waiting[-1]
+            segment = group.segment
+            self._check_turn(segment, record)
+            kind, payload = KINDS[type(record)], record.payload()
+            segment.running = running(segment.running, kind, payload)
+            group.records.append(encode(kind, payload, group.seed))
             if isinstance(record, Open):
                 segment.open = record
             elif isinstance(record, Seal):
                 segment.seal = record
+                self._waiting.append(_Group(Segment(segment.number + 1), self._new_seed()))
         return segment.running
 
     def sync(self) -> None:
-        """Make everything appended before this call durable. After a Seal, append nothing until it
-        has returned. Raises `StorageStopped`, and then nothing may leave the node any more."""
+        """Make everything appended before this call durable. Raises `StorageStopped`, and then
+        nothing may leave the node any more."""
         self._check_running()
         with self._lock:
-            group, self._waiting = b"".join(self._waiting), []
-            is_sealed = self._current.seal is not None  # a later Seal is not in this group
+            groups, last = self._waiting, self._waiting[-1]
+            self._waiting = [_Group(last.segment, last.seed)]
         try:
-            if group:
-                self._write(group)
-            if is_sealed:
-                self._rotate()
+            for at, group in enumerate(groups):
+                if at:
+                    self._rotate(groups[at - 1].segment, group)
+                if group.records:
+                    self._write(b"".join(group.records), group.seed)
         except BaseException:
             self._is_stopped = True
             raise
@@ -142,34 +155,34 @@ class Journal:
     def close(self) -> None:
         self._appender.close()
 
-    def _write(self, group: bytes) -> None:
-        self._appender.append(group)
+    def _write(self, records: bytes, seed: int) -> None:
+        self._appender.append(records)
         self._appender.sync()
-        self._size += len(group)
-        mark = encode(SYNCED, Synced(self._size).payload(), self._seed)
+        self._size += len(records)
+        mark = encode(SYNCED, Synced(self._size).payload(), seed)
         self._appender.append(mark)
         self._size += len(mark)
 
-    def _rotate(self) -> None:
+    def _rotate(self, sealed: Segment, following: _Group) -> None:
         self._appender.close()
         with self._lock:
-            self._kept.append(self._current)
+            self._kept.append(sealed)
             kept = len(self._kept)
         if kept > SEGMENTS_MAX:
             text = f"{kept} sealed blocks wait for the database; stop and look why"
             raise StorageStopped(JOURNAL_STOPPED, text)
-        segment = Segment(self._current.number + 1)
-        self._appender, self._seed, self._size = self._made(segment.number)
-        self._current = segment
+        self._appender, self._size = self._made(following.segment.number, following.seed)
 
-    def _made(self, number: int) -> tuple[Appender, int, int]:
+    def _new_seed(self) -> int:
+        return int.from_bytes(self._entropy(4), "little")
+
+    def _made(self, number: int, seed: int) -> tuple[Appender, int]:
         """A new segment whose header is on the disk before any record is: its bytes say which
         later ones are damage."""
-        seed = int.from_bytes(self._entropy(4), "little")
         appender = self._files.append_to(name_of(number))
         appender.append(encode_header(seed))
         appender.sync()
-        return appender, seed, HEADER_BYTES
+        return appender, HEADER_BYTES
 
     def _reopened(self, number: int) -> tuple[Appender, int, int]:
         data = self._files.read(name_of(number), 0, HEADER_BYTES) or b""
@@ -178,8 +191,6 @@ class Journal:
         return self._files.append_to(name_of(number)), seed, size
 
     def _check_turn(self, segment: Segment, record: Record) -> None:
-        if segment.seal is not None:
-            raise StorageRefused(JOURNAL_ORDER, "sync the Seal before the next record")
         opened = segment.open
         if isinstance(record, Open):
             follows = opened is None

@@ -48,18 +48,19 @@ class Publisher:
         self._signer = signer
         self._certifier = certifier
         self._network = network
-        self._send, self._receive = trio.open_memory_channel[tuple[Sealed, Flush | None]](
-            WAITING_BLOCKS_MAX
-        )
+        self._send, self._receive = trio.open_memory_channel[
+            tuple[Sealed, Flush | None, trio.Event]
+        ](WAITING_BLOCKS_MAX)
         self._unpublished = 0
 
-    async def publish(self, sealed: Sealed, flush: Flush | None) -> None:
-        """Queue it; waits when 16 blocks wait already."""
+    async def publish(self, sealed: Sealed, flush: Flush | None, durable: trio.Event) -> None:
+        """Queue it; waits when 16 blocks wait already. `durable`: its seal is on the disk."""
         self._unpublished += 1
-        await self._send.send((sealed, flush))
+        await self._send.send((sealed, flush, durable))
 
     async def run(self) -> None:
-        async for sealed, flush in self._receive:
+        async for sealed, flush, durable in self._receive:
+            await durable.wait()
             await self.out(sealed, flush)
             self._unpublished -= 1
 
@@ -69,7 +70,7 @@ class Publisher:
             await trio.sleep(0.01)
 
     async def out(self, sealed: Sealed, flush: Flush | None) -> None:
-        """Everything that happens to one block."""
+        """Everything that happens to one block whose seal is durable."""
         header = sealed.block.header
         subject = Subject(header.height, header.round, sealed.outcome.hash)
         signed = SealedBlock(sealed.block, await self._signer.seal(subject))

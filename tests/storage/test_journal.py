@@ -45,8 +45,6 @@ def write(journal: Journal, records: Records, group: int = 2) -> Iterator[int]:
     for at in range(0, len(records), group):
         for record in records[at : at + group]:
             journal.append(record)
-            if isinstance(record, Seal):
-                journal.sync()
         journal.sync()
         yield min(at + group, len(records))
 
@@ -132,10 +130,23 @@ def test_records_out_of_turn_are_refused() -> None:
         with pytest.raises(StorageRefused):
             journal.append(record)
     journal.append(seal)
-    with pytest.raises(StorageRefused):
-        journal.append(opened(2))
-    journal.sync()
+    for record in (seal, commands[0]):
+        with pytest.raises(StorageRefused):
+            journal.append(record)
     journal.append(opened(2))
+
+
+def test_blocks_that_one_sync_covers_have_a_segment_each() -> None:
+    """Nobody waits for the sync of a Seal before executing on."""
+    files = MemoryFiles()
+    journal = Journal(files, 0, zeros)
+    for record in TWO_AND_A_HALF:
+        journal.append(record)
+    assert files.names() == [name_of(1)]
+    journal.sync()
+    assert files.names() == [name_of(1), name_of(2), name_of(3)]
+    journal.close()
+    assert read(files) == TWO_AND_A_HALF
 
 
 def test_dropped_segments_are_gone_and_numbers_are_not_used_again() -> None:
@@ -173,7 +184,8 @@ def test_a_missing_segment_is_refused() -> None:
         assert caught.value.number == JOURNAL_GAP
 
 
-def test_a_crash_at_every_write_with_every_tear_loses_nothing_acknowledged() -> None:
+@pytest.mark.parametrize("group", [2, 3], ids=["seal last", "seal in the midst"])
+def test_a_crash_at_every_write_with_every_tear_loses_nothing_acknowledged(group: int) -> None:
     """Every count of writes, every byte of the torn tail, new names kept or lost."""
     records = block(1, 2) + block(2, 1)
     states = 0
@@ -184,7 +196,7 @@ def test_a_crash_at_every_write_with_every_tear_loses_nothing_acknowledged() -> 
             durable = 0
             try:
                 journal = Journal(files, 0, zeros)
-                for acknowledged in write(journal, records):
+                for acknowledged in write(journal, records, group):
                     durable = acknowledged
                 is_over = True
             except Crashed:
@@ -246,7 +258,7 @@ def test_no_command_can_look_like_a_synced_record() -> None:
         journal.sync()
         forged = encode(SYNCED, SYNCED_TAG + (1 << 20).to_bytes(8, "little"), 0)
         journal.append(Command(1, bytes(65), forged + bytes(200)))
-        journal._appender.append(journal._waiting[0][:-100])
+        journal._appender.append(journal._waiting[0].records[0][:-100])
         journal.close()
         assert read(files) == [opened(1)]
 
