@@ -164,9 +164,9 @@ class Node:
             raise NodeError(LEADER_NEEDS_KEY, f"{text}; run as a follower without them")
         self._promiser = address_of(public_key_of(secret))
         journal = Journal(disk.files(JOURNAL), chain.blocks.head().height, machine.entropy)
-        engine = self._engine = Engine(chain.state, journal)
+        engine = self._engine = Engine(chain.state, journal, recover)
         self._publisher = Publisher(chain, journal, machine, signer, self._certifier, self.network)
-        again = engine.repeat(journal.recovered, recover, chain.note)
+        again = engine.repeat(journal.recovered, chain.note)
         self._again = again
         sequencer = Sequencer(
             chain, engine, journal, machine, self.tape, secret, recover,

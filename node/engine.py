@@ -52,12 +52,13 @@ class Sealed:
 class Engine:
     """One leader's state. From `open` to `seal` a block is being made on it."""
 
-    def __init__(self, state: State, journal: Journal) -> None:
+    def __init__(self, state: State, journal: Journal, recover: Recover) -> None:
         self._state = state
         self._journal = journal
+        self._recover = recover
         self._proposal: Proposal | None = None
         self._opened_with: tuple[Opening, bytes, int] | None = None
-        self._added: list[VerifiedGroup] = []
+        self._added: list[tuple[bytes, bytes]] = []  # rows, signature
         self._size = 0
 
     @property
@@ -104,8 +105,8 @@ class Engine:
         except CoreFault:
             self._make_again()
             raise
-        self._added.append(verified)
         rows = verified.rows
+        self._added.append((rows, signature))
         self._size += len(rows) + SIGNATURE_BYTES
         sequence = proposal.sequence - group.size + 1
         running = self._journal.append(Command(sequence, signature, rows))
@@ -128,7 +129,6 @@ class Engine:
     def repeat(
         self,
         segments: Iterable[Segment],
-        recover: Recover,
         note: Callable[[Outcome], Flush | None],
     ) -> list[tuple[Sealed, Flush | None]]:
         """Execute what the journal holds above the head again; the last block may stay open.
@@ -143,7 +143,7 @@ class Engine:
             try:
                 pairs = [(next(read_groups(one.rows)), one.signature) for one in segment.commands]
                 room = listing_words(self._state.memory.M, [group for group, _ in pairs])
-                verified = verify_groups(self._state, pairs, recover)
+                verified = verify_groups(self._state, pairs, self._recover)
                 self._begin(opened.opening, opened.messages, room)
                 self._repeat_commands(segment.commands, verified)
                 if segment.seal is None:
@@ -168,8 +168,8 @@ class Engine:
             if proposal.sequence + 1 != command.sequence:
                 raise _differs(self.height, f"operation {command.sequence} comes out of turn")
             proposal.add(group)
-            self._added.append(group)
-            self._size += len(group.group.rows) + SIGNATURE_BYTES
+            self._added.append((command.rows, command.signature))
+            self._size += len(command.rows) + SIGNATURE_BYTES
 
     def _begin(self, opening: Opening, messages: bytes, listing_room: int) -> None:
         self._proposal = Proposal(self._state, opening, messages, listing_room)
@@ -180,8 +180,11 @@ class Engine:
     def _make_again(self) -> None:
         assert self._opened_with is not None, "a group was added, so a block was opened"
         added, size = self._added, self._size
+        pairs = [(next(read_groups(rows)), signature) for rows, signature in added]
+        again = verify_groups(self._state, pairs, self._recover)
         self._begin(*self._opened_with)
-        for verified in added:
+        for verified in again:
+            assert verified is not None, "it was verified on this state before"
             self._opened().add(verified)
         self._added, self._size = added, size
 
