@@ -325,28 +325,23 @@ class Blocks(Reading):
 _BY_HEIGHT: Final = (schema.BLOCK, schema.EVENTS, schema.CERTIFICATE, schema.SEAL)
 
 
-def places(block: Block) -> Iterator[tuple[tuple[int, int, int], Place]]:
-    """((account, key, nonce), place) of each group of the block's commands, in order."""
+def command_entries(block: Block) -> Iterator[tuple[bytes, bytes]]:
+    """What the index of commands holds for this block: keys and values."""
     header, rows = block.header, block.commands
     sequence = header.sequence - header.commands + 1
     sequence += sum(count for _, count, _ in groups(block.messages))
+    pages: dict[tuple[int, int, int], bytearray] = {}
     for row, count, key in groups(rows):
         account, nonce = ACCOUNT_AND_NONCE.unpack_from(rows, row * ROW_BYTES + 8)
-        yield (account, key, nonce), Place(header.height, sequence)
+        page = account, key, nonce | schema.NONCES_MASK
+        place = NONCE_AT.pack(nonce & schema.NONCES_MASK, sequence)
+        if page in pages:
+            pages[page] += place
+        else:
+            pages[page] = bytearray(place)
         sequence += count
-
-
-def command_entries(block: Block) -> list[tuple[bytes, bytes]]:
-    """What the index of commands holds for this block: (key, value)."""
-    height = schema.number(block.header.height)
-    entries: dict[tuple[int, int, int], list[bytes]] = {}
-    for (account, key, nonce), place in places(block):
-        at = NONCE_AT.pack(nonce & schema.NONCES_MASK, place.sequence)
-        entries.setdefault((account, key, nonce | schema.NONCES_MASK), []).append(at)
-    return [
-        (schema.nonces_key(*command) + height, b"".join(found))
-        for command, found in entries.items()
-    ]
+    for page, found in pages.items():
+        yield schema.nonces_key(*page) + schema.number(header.height), bytes(found)
 
 
 def withdrawal_entries(height: bytes, events: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -6,7 +6,7 @@ What lives here: the comparison after a crash. What must never live here: the cr
 from consensus.block import block_hash
 from consensus.commands import read_groups
 from consensus.proposal import Opening
-from storage.blocks import Blocks, places
+from storage.blocks import Blocks
 from storage.journal_records import COMMAND, OPEN, Command, Open, running
 
 
@@ -48,10 +48,11 @@ def running_hashes(blocks: Blocks, height: int) -> dict[int, str]:
     )
     hashed = running(b"", OPEN, Open(height, header.parent, opening, block.messages).payload())
     found = {}
-    groups = zip(read_groups(block.commands), places(block), strict=True)
-    for number, (group, (_, place)) in enumerate(groups):
+    sequence = header.sequence - header.commands + 1
+    for number, group in enumerate(read_groups(block.commands)):
         signature = block.signatures[65 * number : 65 * number + 65]
-        command = Command(place.sequence, signature, group.rows)
+        command = Command(sequence, signature, group.rows)
         hashed = running(hashed, COMMAND, command.payload())
-        found[place.sequence] = hashed.hex()
+        found[sequence] = hashed.hex()
+        sequence += group.size
     return found
