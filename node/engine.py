@@ -13,7 +13,7 @@ from the one in the journal means that our core or our disk is broken, and stops
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from consensus.authority import Recover, VerifiedGroup, verify_groups
 from consensus.block import SIGNATURE_BYTES, Block
@@ -32,8 +32,7 @@ REPLAY_DIFFERS: Final = 7310
 NO_BLOCK_OPEN: Final = 7311
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(NamedTuple):
     """A group that is in the block and in the journal, but not yet known to be on the disk."""
 
     record: Record

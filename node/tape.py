@@ -10,14 +10,13 @@ and must not raise, so whoever has more to do keeps a bounded queue of its own.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from consensus.block import Block
 from consensus.finality.votes import Certificate
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(NamedTuple):
     """Events of 64 bytes each, of one block, in order. A block may come in several pieces."""
 
     height: int

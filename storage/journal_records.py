@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from consensus.block import BLOCK_BYTES_MAX, HASH_BYTES, SIGNATURE_BYTES
 from consensus.proposal import Opening
@@ -64,8 +64,7 @@ class Open:
         return _OPEN.pack(*numbers, self.parent, at.l1_hash) + self.messages
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A group was executed; `sequence` is that of its first operation."""
 
     sequence: int

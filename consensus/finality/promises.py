@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from consensus import codec
 from consensus.exceptions import InvalidVote
@@ -43,8 +43,7 @@ RECORD: Final = Struct("<QQQ32s32s")
 PROMISE_BYTES_MAX: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One command's place and result."""
 
     height: int  # of the block that will hold it
@@ -54,12 +53,11 @@ class Record:
     result: bytes  # SHA-256 of its events, 64 bytes each
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+class Promise(NamedTuple):
     """A record under a leader's signature. Only `verify` says whether it holds."""
 
     record: Record
-    index: int  # of the record among those signed together
+    place: int  # of the record among those signed together
     records: int
     root: bytes  # of the records
     path: bytes
@@ -103,7 +101,7 @@ def verify(promise: Promise, genesis_hash: bytes, promiser: bytes) -> Record:
         raise InvalidVote(WRONG_PROMISER, why, signer=signer)
     length = promise.records * LEAF_BYTES
     leaf = _leaf(promise.record)
-    verify_bytes_proof(promise.root, DOMAIN, length, promise.index, leaf, promise.path)
+    verify_bytes_proof(promise.root, DOMAIN, length, promise.place, leaf, promise.path)
     return promise.record
 
 
@@ -126,10 +124,10 @@ def check_appointment(
 
 
 def encode_promise(promise: Promise) -> bytes:
-    """RLP list: the record's five fields, index, records, root, path, running, signature."""
+    """RLP list: the record's five fields, place, records, root, path, running, signature."""
     record = promise.record
     place = (record.height, record.sequence, record.operations, record.command, record.result)
-    proof = (promise.index, promise.records, promise.root, promise.path, promise.running)
+    proof = (promise.place, promise.records, promise.root, promise.path, promise.running)
     return codec.encode([*place, *proof, promise.signature])
 
 
@@ -140,7 +138,7 @@ def decode_promise(data: bytes) -> Promise:
     command, result = [codec.read_bytes(part, 32) for part in parts[3:5]]
     return Promise(
         record=Record(place[0], place[1], place[2], command, result),
-        index=codec.read_uint(parts[5], 16),
+        place=codec.read_uint(parts[5], 16),
         records=codec.read_uint(parts[6], 16),
         root=codec.read_bytes(parts[7], 32),
         path=codec.read_string(parts[8], PROMISE_BYTES_MAX),

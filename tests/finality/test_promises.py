@@ -49,19 +49,19 @@ def test_a_changed_field_is_refused() -> None:
     promise = promised(9)[4]
     other = promised(9)[5]
     for bad in (
-        replace(promise, record=replace(promise.record, height=4)),
-        replace(promise, record=replace(promise.record, sequence=1)),
-        replace(promise, record=replace(promise.record, operations=9)),
-        replace(promise, record=replace(promise.record, command=bytes(32))),
-        replace(promise, record=replace(promise.record, result=bytes(32))),
-        replace(promise, record=other.record),
-        replace(promise, index=5),
-        replace(promise, records=10),
-        replace(promise, records=4),
-        replace(promise, root=bytes(32)),
-        replace(promise, path=promise.path[32:]),
-        replace(promise, running=bytes(32)),
-        replace(promise, signature=promise.signature[:64] + bytes((promise.signature[64] ^ 1,))),
+        promise._replace(record=promise.record._replace(height=4)),
+        promise._replace(record=promise.record._replace(sequence=1)),
+        promise._replace(record=promise.record._replace(operations=9)),
+        promise._replace(record=promise.record._replace(command=bytes(32))),
+        promise._replace(record=promise.record._replace(result=bytes(32))),
+        promise._replace(record=other.record),
+        promise._replace(place=5),
+        promise._replace(records=10),
+        promise._replace(records=4),
+        promise._replace(root=bytes(32)),
+        promise._replace(path=promise.path[32:]),
+        promise._replace(running=bytes(32)),
+        promise._replace(signature=promise.signature[:64] + bytes((promise.signature[64] ^ 1,))),
     ):
         with pytest.raises(ConsensusError):
             promises.verify(bad, CHAIN, PROMISER)
