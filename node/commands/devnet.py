@@ -23,6 +23,7 @@ from node.exceptions import NodeError
 from node.flow.bitstamp import read_flow
 from node.flow.fetch import fetch_sample
 from node.flow.orders import check_wallets
+from node.l1.http import HttpL1
 
 MESSAGES: Final = 7116
 FOLDER_USED: Final = 7117
@@ -33,6 +34,7 @@ INTERRUPTED: Final = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--messages", type=int, metavar="N", help="replay the first N only")
     parser.add_argument("--wallets", type=int, default=WALLETS, metavar="W", help="who sends them")
+    parser.add_argument("--l1", metavar="URL", help="use this execution client, not an own L1")
     parser.add_argument("--serve", action="store_true", help="keep the network running afterwards")
     parser.add_argument(
         "--dir", type=Path, metavar="DIR", help="keep data and logs here (else only if it fails)"
@@ -46,9 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.messages is not None and arguments.messages < 1:
         text = f"--messages {arguments.messages}: give 1 or more, or leave it out"
         raise NodeError(MESSAGES, text)
+    if arguments.l1 is not None:
+        HttpL1(arguments.l1)  # refuses what is no URL, before anything is made
     flow = read_flow(fetch_sample())
     folder = make_folder(arguments.dir)
-    plan = Plan(folder, arguments.messages, arguments.wallets, arguments.serve, arguments.json)
+    plan = Plan(
+        folder, arguments.messages, arguments.wallets, arguments.serve, arguments.json, arguments.l1
+    )
 
     def say(outcome: Outcome, nodes: Sequence[NodeProcess]) -> None:
         show(plan, outcome, nodes)

@@ -187,10 +187,12 @@ async def credited(doors: Sequence[Connection], items: int) -> None:
 
 async def _all_mined(accounts: Sequence[Account], calls: Sequence[Call]) -> None:
     """Every account makes the calls, which are independent of each other."""
-    sent = [(account, await account.send(calls)) for account in accounts]
-    for account, hashes in sent:
-        for one in hashes:
-            await account.mined(one)
+    after = []
+    for account in accounts:
+        after.append(await account.nonce() + len(calls))
+        await account.send(calls)
+    for account, nonce in zip(accounts, after, strict=True):
+        await account.reached(nonce)
 
 
 def _purchase(deployment: Deployment, atoms: int) -> list[Call]:

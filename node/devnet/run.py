@@ -6,8 +6,8 @@ printed.
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from node.build_check import compiled_state
+from node.config import LEADER
 from node.devnet import settlement, stages, verdict
 from node.devnet.bridge import (
     LocalChain,
@@ -28,6 +29,7 @@ from node.devnet.bridge import (
 )
 from node.devnet.chain import make_validators
 from node.devnet.connection import Connection, connected
+from node.devnet.ether import endow, needs_of
 from node.devnet.grants import grant
 from node.devnet.orders import SignedFlow, wallets_of
 from node.devnet.processes import NodeProcess, l1_of, memory_mb, nodes_of
@@ -38,8 +40,10 @@ from node.devnet.verdict import Standing
 from node.exceptions import NodeError
 from node.flow.bitstamp import Flow, Message, fills_digest
 from node.flow.wallets import Signatures
+from node.l1.http import HttpL1
 from node.machine import RealMachine
 from node.progress import progress
+from storage.disk import BLOBS
 
 FOLLOWERS: Final = 3
 Report = dict[str, object]
@@ -47,13 +51,15 @@ Report = dict[str, object]
 
 @dataclass(frozen=True)
 class Plan:
-    """`messages` None: the whole flow, whose fills are then compared with the venue's."""
+    """`messages` None: the whole flow, whose fills are then compared with the venue's. `l1`: the
+    URL of an execution client; None: an L1 of our own."""
 
     folder: Path
     messages: int | None
     wallets: int
     serve: bool
     quiet: bool
+    l1: str | None = None
 
 
 @dataclass
@@ -109,8 +115,7 @@ async def _whole(plan: Plan, flow: Flow, outcome: Outcome, say: Say) -> None:
     messages = flow.messages[: plan.messages]
     async with AsyncExitStack() as stack:
         note("an L1, its tokens, the contract, deposits for every wallet")
-        l1 = await stack.enter_async_context(l1_of(plan.folder, l1_options(l1_keys[0], owners)))
-        url = f"http://127.0.0.1:{l1.rpc}"
+        url = await stack.enter_async_context(_l1(plan, l1_keys[0], owners))
         chain = await deploy_chain(plan.folder, url, keys, l1_keys, wallets, machine.now_ms())
         accounts = await fund(chain, owners)
         note("four nodes; they wait until the deposits are final on L1")
@@ -134,6 +139,21 @@ async def _whole(plan: Plan, flow: Flow, outcome: Outcome, say: Say) -> None:
         say(outcome, nodes)
         if plan.serve and not outcome.faults:
             await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def _l1(plan: Plan, committer: Path, owners: Sequence[Owner]) -> AsyncIterator[str]:
+    """The URL of an L1 on which everybody who pays for gas has ether."""
+    if plan.l1 is not None:
+        l1 = HttpL1(plan.l1)
+        try:
+            await endow(l1, plan.l1, needs_of(committer, owners))
+        finally:
+            await l1.close()
+        yield plan.l1
+        return
+    async with l1_of(plan.folder, l1_options(committer, owners)) as process:
+        yield f"http://127.0.0.1:{process.rpc}"
 
 
 def _teller(plan: Plan) -> Callable[[str], None]:
@@ -194,7 +214,8 @@ async def _settle(
     outcome.stages = stages.table(tracks)
     outcome.faults += await leaver.claim(nodes[-1].url, left)
     outcome.faults += await settlement.differences(chain, doors, left.height)
-    derived = await settlement.derive(chain)
+    blobs = chain.url if plan.l1 is None else str(plan.folder / LEADER / BLOBS)
+    derived = await settlement.derive(chain, blobs)
     outcome.faults += await settlement.derived_differences(derived, doors)
     outcome.report |= settlement.described(chain, derived)
 

@@ -156,11 +156,11 @@ def described(chain: LocalChain, derived: dict[str, Any]) -> dict[str, object]:
     }
 
 
-async def derive(chain: LocalChain) -> dict[str, Any]:
-    """`rialto derive`: the chain out of genesis, L1 and the blobs that its node gives out."""
+async def derive(chain: LocalChain, blobs: str) -> dict[str, Any]:
+    """`rialto derive`: the chain out of genesis, L1 and the blobs that this place gives out."""
     return await _run(
         ["derive", "--l1", chain.url, "--genesis", str(chain.genesis_file), "--deployment",
-         str(chain.deployment_file), "--blobs", chain.url, "--json"]
+         str(chain.deployment_file), "--blobs", blobs, "--json"]
     )  # fmt: skip
 
 

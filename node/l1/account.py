@@ -40,7 +40,10 @@ class Account:
 
     async def nonce(self) -> int:
         """Of the next transaction, those that wait for a block counted."""
-        return int(await self._l1.request("eth_getTransactionCount", self.hex, "pending"), 16)
+        return await self._count("pending")
+
+    async def _count(self, tag: str) -> int:
+        return int(await self._l1.request("eth_getTransactionCount", self.hex, tag), 16)
 
     async def balance(self) -> int:
         """Wei."""
@@ -63,7 +66,7 @@ class Account:
         return receipts
 
     async def send(self, calls: Sequence[Call]) -> list[bytes]:
-        """The hashes of calls sent at once, to be waited for with `mined`.
+        """The hashes of calls sent at once, to be waited for with `mined`, or all with `reached`.
 
         Each is estimated as L1 is now, so none may depend on another. Raises as `do`; nothing was
         sent if one would be refused.
@@ -114,6 +117,16 @@ class Account:
                 pause = min(2 * pause, longest)
         text = f"the transaction {named} is in no block after {MINED_S_MAX} s; it may still come"
         raise NodeError(NOT_MINED, f"{text}: ask for its receipt before doing it again")
+
+    async def reached(self, nonce: int) -> None:
+        """Return when all transactions before this nonce are in blocks, carried out or not: one
+        question for many. Raises `NodeError` 7793."""
+        with trio.move_on_after(MINED_S_MAX):
+            while await self._count("latest") < nonce:
+                await trio.sleep(POLL_S[0])
+            return
+        text = f"transactions of {self.hex} before nonce {nonce} are in no block"
+        raise NodeError(NOT_MINED, f"{text} after {MINED_S_MAX} s; they may still come")
 
 
 def refused(error: L1Error) -> NodeError:

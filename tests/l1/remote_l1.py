@@ -164,14 +164,14 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def anvil(folder: Path, log: Path) -> Iterator[RemoteL1]:
-    """`folder`: where npm installed it. The fork is Osaka."""
+def anvil(folder: Path, log: Path, *more: str) -> Iterator[RemoteL1]:
+    """`folder`: where npm installed it; `more` options. The fork is Osaka."""
     (binary,) = (folder / "node_modules/@foundry-rs").glob("anvil-*/bin/anvil")
     port = free_port()
     command = [
         str(binary), "--hardfork", "osaka", "--no-request-size-limit", "--silent",
         "--chain-id", str(CHAIN_ID), "--slots-in-an-epoch", str(EPOCH_BLOCKS),
-        "--balance", str(10**9), "--host", "127.0.0.1", "--port", str(port),
+        "--balance", str(10**9), "--host", "127.0.0.1", "--port", str(port), *more,
     ]  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     with running(command, url, log):

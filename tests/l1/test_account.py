@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import pytest
+import trio
 from l1_wallets import ETHER, address, new_l1, secret_of
 from trio.testing import MockClock
 
@@ -42,6 +43,22 @@ async def test_calls_sent_at_once_have_following_nonces_and_an_eighth_of_gas_to_
         await account.mined(one)
     assert [await gas_of(l1, one) for one in sent] == [(n, 21_000 * 9 // 8) for n in range(3)]
     assert int(await l1.request("eth_getBalance", as_hex(NOBODY), "latest"), 16) == 6
+
+
+async def test_a_nonce_is_reached_when_all_before_it_are_in_blocks(
+    autojump_clock: MockClock,
+) -> None:
+    l1 = new_l1("alice", automine=False)
+    account = Account(l1, secret_of("alice"))
+    await account.send([Call(NOBODY, value=1), Call(NOBODY, value=2)])
+    with trio.move_on_after(60) as waiting:
+        await account.reached(2)
+    assert waiting.cancelled_caught
+    l1.chain.mine()
+    await account.reached(2)
+    with pytest.raises(NodeError) as caught:
+        await account.reached(3)
+    assert caught.value.number == 7793
 
 
 async def test_a_fork_that_asks_more_gas_is_offered_more() -> None:
