@@ -15,8 +15,9 @@ import trio
 
 from node.devnet.bridge import Owner, address_in, deployer
 from node.exceptions import NodeError
+from node.l1 import tokens
 from node.l1.account import Account
-from node.l1.surface import L1, as_hex
+from node.l1.surface import L1
 from node.l1.transactions import Call
 from node.wallet.dev_accounts import dev_accounts
 
@@ -48,7 +49,7 @@ async def endow(l1: L1, url: str, needs: Mapping[bytes, int]) -> None:
     Raises `NodeError` 7758, 7759, and what asking and sending raise.
     """
     await _see_blocks(l1, url)
-    held = {address: await _balance(l1, address) for address in needs}
+    held = {address: await tokens.balance_of(l1, tokens.ETHER, address) for address in needs}
     lacks = {one: wei - held[one] for one, wei in needs.items() if held[one] < wei}
     if not lacks:
         return
@@ -77,7 +78,3 @@ async def _payer(l1: L1, url: str, wei: int) -> Account:
             return account
     text = f"no development account has {-(-(wei + PAYER_KEEPS_WEI) // ETHER)} ether on {url}"
     raise NodeError(NO_ETHER, f"{text}; send that to {accounts[0].hex}")
-
-
-async def _balance(l1: L1, address: bytes) -> int:
-    return int(await l1.request("eth_getBalance", as_hex(address), "latest"), 16)
