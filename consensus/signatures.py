@@ -59,6 +59,9 @@ PRIVATE_KEY_BYTES: Final = 32
 PRIVATE_KEYS_KEPT: Final = 16
 """With their public points, which cost a third of a signature to compute."""
 
+MASK_56: Final = (1 << 56) - 1
+MASK_48: Final = (1 << 48) - 1
+
 ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 """n, the order of secp256k1 (SEC 2, section 2.4.1)."""
 SCALAR_ZERO: Final = bytes(32)
@@ -175,9 +178,11 @@ def from_wallet(signature: bytes) -> bytes:
     if len(signature) != SIGNATURE_BYTES:
         raise _bad_length(signature)
     v = signature[64]
-    if v not in (0, 1, 27, 28):
+    if v in (0, 1):
+        return signature
+    if v not in (27, 28):
         raise _bad_recovery_id(v)
-    return signature[:64] + bytes((v % 27,))  # 27 and 28 are 27 + v, from Bitcoin
+    return signature[:64] + bytes((v - 27,))  # Bitcoin's way to write it
 
 
 def address_words(address: bytes) -> tuple[int, int, int]:
@@ -191,11 +196,8 @@ def address_words(address: bytes) -> tuple[int, int, int]:
             f"an address has {ADDRESS_BYTES} bytes, not {len(address)}",
             length=len(address),
         )
-    return (
-        int.from_bytes(address[:7], "big"),
-        int.from_bytes(address[7:14], "big"),
-        int.from_bytes(address[14:], "big"),
-    )
+    number = int.from_bytes(address, "big")
+    return number >> 104, number >> 48 & MASK_56, number & MASK_48
 
 
 def address_from_words(w0: int, w1: int, w2: int) -> bytes:

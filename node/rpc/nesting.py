@@ -26,7 +26,8 @@ _OTHERS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 def is_too_deep(text: bytes) -> bool:
     """Whether JSON is nested deeper than 64, opens more than 32,768 brackets, or has brackets that
     do not match."""
-    opened = text.count(b"[") + text.count(b"{")
+    # What replacing takes away is counted, because counting itself takes three times as long.
+    opened = 2 * len(text) - len(text.replace(b"[", b"")) - len(text.replace(b"{", b""))
     if not DEPTH_MAX < opened <= CONTAINERS_MAX:
         return opened > DEPTH_MAX
     brackets = _STRINGS.sub(b"", text).translate(_ALIKE, _OTHERS)

@@ -22,7 +22,6 @@ from node.exceptions import NodeError
 
 BAD_OPERATION: Final = 7370
 
-Parts = TypeVar("Parts")
 Packed = TypeVar("Packed")
 
 Whole: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[
@@ -204,10 +203,10 @@ def rows_of(operations: Sequence[AnyOperation], markets: Mapping[str, int]) -> b
     return b"".join([fitting(operation.row, markets) for operation in operations])
 
 
-def fitting(pack: Callable[[Parts], Packed], parts: Parts) -> Packed:
+def fitting(pack: Callable[..., Packed], *parts: object) -> Packed:
     """What `pack` makes of the parts. Raises `NodeError` 7370 if a number does not fit its word."""
     try:
-        return pack(parts)
+        return pack(*parts)
     except (StructError, ConsensusError, ValueError, OverflowError) as error:
         raise _bad(f"a number does not fit its field ({error})") from error
 

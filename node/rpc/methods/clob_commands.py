@@ -111,7 +111,7 @@ class CommandMethods:
         if not 0 < group.size <= layout.GROUP_OPERATIONS_MAX:
             text = f"{group.size} operations: give 1 to {layout.GROUP_OPERATIONS_MAX}"
             raise RpcError(TOO_MANY, text)
-        return fitting(lambda parts: Submission(*parts), (group, signature))
+        return fitting(Submission, group, signature)
 
     def _answered(self, submission: Submission, answer: Answer, events: bool) -> object:
         if answer.number:
