@@ -1,7 +1,7 @@
 """What waits to be sent to one client, and the end of a client that does not read.
 
-What lives here: one bounded queue of bytes and its writer. What must never live here: what the
-bytes mean.
+What lives here: one bounded queue of bytes and its writer; one task that sends for many. What must
+never live here: what the bytes mean.
 
 Theory. Whoever has something for a client pushes it, without waiting: a feed must not be held up
 by its slowest reader. The writer sends all that has gathered in one call, which is where the
@@ -16,7 +16,8 @@ when the disk has them: eight mebibytes may wait before their reader is slow.
 
 To wake the writer for one answer costs as much as the answer. So whoever reads a client's calls
 holds the writer back meanwhile, and then flushes: what the socket takes at once leaves without the
-writer, and the rest is its business as ever.
+writer, and the rest is its business as ever. Answers that come later, from the disk, come for many
+clients at once: one task, the `Flusher`, is woken for all of them and does the same.
 """
 
 import math
@@ -36,10 +37,14 @@ class Outbox:
     """`push` from anywhere on the loop; `run` is the one writer. `last_word` goes to a client that
     is dropped, if it reads at all."""
 
-    def __init__(self, stream: trio.abc.SendStream, drop: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: trio.abc.SendStream, drop: Callable[[], None], flusher: "Flusher"
+    ) -> None:
         """`drop` ends the connection in a moment, whatever the writer does."""
         self._stream = stream
         self._drop = drop
+        self._flusher = flusher
+        self._is_due = False
         self._is_held = False
         self._is_sending = False
         self._waiting: list[bytes] = []
@@ -64,8 +69,9 @@ class Outbox:
         self._waiting.append(data)
         self.size += len(data)
         self._unasked += 0 if asked else len(data)
-        if not self._is_held:
-            self._news.set()
+        if not (self._is_held or self._is_due):
+            self._is_due = True
+            self._flusher.flush_soon(self)
 
     def hold(self) -> None:
         """Leave what is pushed from now on to `flush`."""
@@ -74,19 +80,27 @@ class Outbox:
     def flush(self) -> None:
         """Send what the socket takes without waiting; the writer is woken for the rest."""
         self._is_held = False
+        self._send()
+
+    def flush_due(self) -> None:
+        """The same, unless whoever holds it will."""
+        self._is_due = False
+        if not self._is_held:
+            self._send()
+
+    def _send(self) -> None:
         if not self._waiting:
             return
         if not self._is_sending and not self.is_closing:
             data = b"".join(self._waiting)
             sent = send_now(self._stream, data)
-            if sent == len(data):
-                self._waiting.clear()
-                self.size = self._unasked = 0
-                return
-            self._waiting = [data[sent:]]
+            self._waiting = [data[sent:]] if sent < len(data) else []
             self.size -= sent
             self._unasked = min(self._unasked, self.size)
-        self._news.set()
+            if not self.is_full:
+                self._room.set()
+        if self._waiting:
+            self._news.set()
 
     def close(self) -> None:
         """End the writer once what waits is sent; nothing can be pushed any more."""
@@ -127,3 +141,24 @@ class Outbox:
                     self._news = trio.Event()
                     await self._news.wait()
         raise trio.TooSlowError
+
+
+class Flusher:
+    """Sends for every outbox that has something, with one task."""
+
+    def __init__(self) -> None:
+        self._due: list[Outbox] = []
+        self._news = trio.Event()
+
+    def flush_soon(self, outbox: Outbox) -> None:
+        self._due.append(outbox)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            due, self._due = self._due, []
+            for outbox in due:
+                outbox.flush_due()

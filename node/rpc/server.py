@@ -17,7 +17,7 @@ from node.containment import Contained
 from node.rpc.client import Client
 from node.rpc.dispatch import Dispatcher
 from node.rpc.http import HttpConnection, Pages, response
-from node.rpc.outbox import Outbox
+from node.rpc.outbox import Flusher, Outbox
 from node.rpc.websocket import WebSocketConnection
 
 CONNECTIONS_MAX: Final = 2000
@@ -57,6 +57,7 @@ class RpcServer:
         self._hosts: Counter[str] = Counter()
         self._sockets: set[WebSocketConnection] = set()
         self._plain: set[HttpConnection] = set()
+        self._flusher = Flusher()
         self._accepting = trio.CancelScope()
         self._connections = trio.CancelScope()
         self.port = address.port
@@ -73,12 +74,17 @@ class RpcServer:
         host, port = self._address
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
         self.port = int(listeners[0].socket.getsockname()[1])
-        with self._connections:
-            async with trio.open_nursery() as nursery:
-                with self._accepting:
-                    task_status.started()
-                    await trio.serve_listeners(self._connection, listeners, handler_nursery=nursery)
-                self._connections.deadline = trio.current_time() + GRACE_S
+        async with trio.open_nursery() as around:
+            around.start_soon(self._flusher.run)
+            with self._connections:
+                async with trio.open_nursery() as nursery:
+                    with self._accepting:
+                        task_status.started()
+                        await trio.serve_listeners(
+                            self._connection, listeners, handler_nursery=nursery
+                        )
+                    self._connections.deadline = trio.current_time() + GRACE_S
+            around.cancel_scope.cancel()
         self.ended.set()
 
     def stop(self) -> None:
@@ -130,7 +136,7 @@ class RpcServer:
 
     async def _serve(self, stream: trio.abc.Stream, host: str) -> None:
         async with trio.open_nursery() as nursery:
-            outbox = Outbox(stream, self._dropper(nursery))
+            outbox = Outbox(stream, self._dropper(nursery), self._flusher)
             client = Client(host, None)
             written = trio.Event()
             nursery.start_soon(self._write, outbox, stream, written)

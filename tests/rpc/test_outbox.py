@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from node.rpc.outbox import ANSWERS_BYTES_MAX, UNREAD_BYTES_MAX, Outbox
+from node.rpc.outbox import ANSWERS_BYTES_MAX, UNREAD_BYTES_MAX, Flusher, Outbox
 
 PIECE = bytes(30_000)
 
@@ -16,7 +16,7 @@ PIECE = bytes(30_000)
 def outbox() -> tuple[Outbox, list[bool]]:
     dropped: list[bool] = []
     stream = trio.testing.memory_stream_one_way_pair()[0]
-    return Outbox(stream, lambda: dropped.append(True)), dropped
+    return Outbox(stream, lambda: dropped.append(True), Flusher()), dropped
 
 
 async def test_the_answers_to_a_pipeline_may_come_all_at_once() -> None:
@@ -65,7 +65,7 @@ def unexpected() -> None:
 
 async def test_what_is_held_leaves_with_the_flush_and_needs_no_writer() -> None:
     async with sockets() as (ours, theirs):
-        made = Outbox(ours, unexpected)
+        made = Outbox(ours, unexpected, Flusher())
         made.hold()
         made.push(b"one", asked=True)
         made.push(b"two")
@@ -82,7 +82,9 @@ async def test_what_the_socket_does_not_take_is_left_to_the_writer_in_order() ->
     chance = random.Random(4)
     sent = bytearray()
     async with sockets() as (ours, theirs), trio.open_nursery() as nursery:
-        made = Outbox(ours, unexpected)
+        flusher = Flusher()
+        made = Outbox(ours, unexpected, flusher)
+        nursery.start_soon(flusher.run)
         nursery.start_soon(made.run)
         for n in range(200):
             if chance.random() < 0.7:
@@ -103,13 +105,15 @@ async def test_what_the_socket_does_not_take_is_left_to_the_writer_in_order() ->
         assert heard == sent
         await trio.testing.wait_all_tasks_blocked()
         assert made.size == 0
-        made.close()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_held_client_that_has_no_room_is_still_served() -> None:
     """Whoever reads its calls may wait for room before it comes to the flush."""
     async with sockets() as (ours, theirs), trio.open_nursery() as nursery:
-        made = Outbox(ours, unexpected)
+        flusher = Flusher()
+        made = Outbox(ours, unexpected, flusher)
+        nursery.start_soon(flusher.run)
         nursery.start_soon(made.run)
         made.hold()
         for _ in range(UNREAD_BYTES_MAX // len(PIECE)):
@@ -122,9 +126,43 @@ async def test_a_held_client_that_has_no_room_is_still_served() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_one_task_sends_for_many_and_leaves_out_who_is_held() -> None:
+    async with sockets() as (a, to_a), sockets() as (b, to_b), trio.open_nursery() as nursery:
+        flusher = Flusher()
+        first, second = (Outbox(stream, unexpected, flusher) for stream in (a, b))
+        nursery.start_soon(flusher.run)
+        first.push(b"one")
+        second.push(b"two")
+        first.push(b", one")
+        second.hold()
+        assert await to_a.receive_some() == b"one, one"
+        assert (first.size, second.size) == (0, 3)
+        second.flush()
+        assert await to_b.receive_some() == b"two"
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_waits_for_room_gets_it_from_the_flusher_too() -> None:
+    """It may have sent everything before the writer has its turn."""
+    async with sockets() as (ours, theirs), trio.open_nursery() as nursery:
+        made = Outbox(ours, unexpected, Flusher())
+        made.hold()
+        for _ in range(UNREAD_BYTES_MAX // len(PIECE)):
+            made.push(PIECE, asked=True)
+        nursery.start_soon(read_all, theirs)
+        nursery.start_soon(made.room)
+        with trio.fail_after(10):
+            while made.is_full:
+                await trio.sleep(0.01)
+                made.flush()
+            while len(nursery.child_tasks) > 1:
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_broken_socket_is_found_by_the_writer() -> None:
     async with sockets() as (ours, theirs):
-        made = Outbox(ours, unexpected)
+        made = Outbox(ours, unexpected, Flusher())
         await trio.aclose_forcefully(theirs)
         made.hold()
         made.push(PIECE, asked=True)
@@ -142,7 +180,7 @@ async def test_a_client_that_takes_nothing_for_half_a_minute_is_too_slow(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     stream, _ = trio.testing.lockstep_stream_pair()
-    made = Outbox(stream, unexpected)
+    made = Outbox(stream, unexpected, Flusher())
     made.push(PIECE, asked=True)
     began = trio.current_time()
     with pytest.raises(trio.TooSlowError):

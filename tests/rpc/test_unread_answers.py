@@ -9,7 +9,7 @@ from node.bench.rpc_load import UPGRADE
 from node.rpc.client import Client
 from node.rpc.dispatch import Dispatcher
 from node.rpc.http import HttpConnection
-from node.rpc.outbox import UNREAD_BYTES_MAX, Outbox
+from node.rpc.outbox import UNREAD_BYTES_MAX, Flusher, Outbox
 from node.rpc.websocket import WebSocketConnection
 
 CALLS = 500
@@ -28,7 +28,7 @@ async def test_calls_wait_while_half_a_mebibyte_of_answers_is_unread(protocol: s
         return "x" * ANSWER_BYTES
 
     ours, theirs = trio.testing.lockstep_stream_pair()
-    outbox = Outbox(ours, lambda: pytest.fail("nobody is to be dropped"))
+    outbox = Outbox(ours, lambda: pytest.fail("nobody is to be dropped"), Flusher())
     client, dispatcher = Client("nobody", None), Dispatcher({"much": much})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(outbox.run)
