@@ -108,6 +108,11 @@ class Proposal:
         return int(self._state.memory.M[layout.SEQUENCE])
 
     @property
+    def touched(self) -> int:
+        """Leaves of the state that the block has changed so far."""
+        return int(self._state.memory.S[layout.S_DIRTY])
+
+    @property
     def opening_events(self) -> bytes:
         """Events of the L1 messages, the schedules and the sweep."""
         return self._events[0]

@@ -31,6 +31,11 @@ from storage.states import Flush
 REPLAY_DIFFERS: Final = 7310
 NO_BLOCK_OPEN: Final = 7311
 
+SMALL_BYTES: Final = 1 << 19
+"""2,700 single orders."""
+SMALL_LEAVES: Final = 256
+"""Scattered, each costs 7 microseconds: its own hash and its share of those above."""
+
 
 class Executed(NamedTuple):
     """A group that is in the block and in the journal, but not yet known to be on the disk."""
@@ -78,6 +83,11 @@ class Engine:
     def size(self) -> int:
         """Bytes of the open block so far: messages, groups and signatures."""
         return self._size
+
+    @property
+    def is_small(self) -> bool:
+        """Whether sealing the open block takes two milliseconds at most, on a usual machine."""
+        return self._size <= SMALL_BYTES and self._opened().touched <= SMALL_LEAVES
 
     @property
     def events(self) -> bytes:

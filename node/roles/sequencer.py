@@ -60,9 +60,6 @@ GATHER_MS: Final = 1
 """From the begin of one sync to the next: what comes meanwhile shares one write and one signature.
 What comes after a pause is synced at once."""
 SLICE_MS: Final = 5
-SEAL_AT_HAND_BYTES: Final = 1 << 19
-"""Up to this size, 2,700 single orders, a block is sealed by the loop, in 2 ms at most: the way to
-a thread and back takes longer than that, while others want the interpreter."""
 SEALED_AT_BYTES: Final = TOPICS[BLOCKS].message_bytes_max - GROUP_BYTES_MAX - (8 << 10)
 """A block of this size is sealed before its time: with one group more, its header and its seal it
 still fits a gossip message."""
@@ -310,8 +307,8 @@ class Sequencer:
         self._seal_at = math.inf
         pause_s = self._interval_s if self._origins.has_more() else HEARTBEAT_MS / 1000
         self._heartbeat_at = trio.current_time() + pause_s
-        if self._engine.size <= SEAL_AT_HAND_BYTES and not self._chain.lock.locked():
-            sealed = self._engine.seal()
+        if self._engine.is_small and not self._chain.lock.locked():
+            sealed = self._engine.seal()  # a thread and back would take longer
             flush = self._chain.note(sealed.outcome)
         else:
             async with self._chain.lock:
