@@ -24,6 +24,7 @@ from consensus.transition import apply_block
 from storage.blocks import Blocks, damaged
 from storage.database import Database
 from storage.exceptions import StorageDamaged, StorageRefused
+from storage.migration import migrate
 from storage.schema import Identity, claim
 from storage.snapshots import Snapshots
 from storage.states import States, load, resume
@@ -59,6 +60,7 @@ def recover_chain(
     Raises `StorageRefused` (another chain, 7534), `StorageDamaged` with the height.
     """
     claim(database, identity_of(genesis))
+    migrate(database)
     blocks, states = Blocks(database), States(database)
     first = genesis_state(genesis)
     if blocks.is_empty():

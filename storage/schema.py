@@ -16,6 +16,8 @@ from storage.database import Database
 from storage.exceptions import StorageDamaged, StorageRefused
 
 SCHEMA_VERSION: Final = 2
+MIGRATED: Final = (1,)
+"""Schemas that `storage.migration` brings to this one."""
 
 BATCH_BLOB: Final = b"A"  # batch number, versioned hash -> nothing: what the blob was made for
 BLOCK: Final = b"B"  # height -> block hash, block bytes
@@ -81,17 +83,16 @@ def bad_value(what: str) -> StorageDamaged:
 
 
 def claim(database: Database, identity: Identity) -> None:
-    """Make an empty database this chain's, or check that it is.
+    """Make an empty database this chain's, or check that it is; migrate it then.
 
     Raises `StorageRefused` 7512, 7513 or 7514; nothing is changed then.
     """
     found = read_identity(database)
     if found is None:
-        value = codec.encode((SCHEMA_VERSION, identity.chain_id, identity.genesis_hash))
-        database.write([(IDENTITY, value)], sync=True)
+        database.write([identity_entry(identity)], sync=True)
         return
     version, kept = found
-    if version != SCHEMA_VERSION:
+    if version not in (SCHEMA_VERSION, *MIGRATED):
         text = f"the database has schema {version}, this version reads {SCHEMA_VERSION}"
         raise StorageRefused(FOREIGN_SCHEMA, f"{text}; use the version that wrote it")
     if kept.chain_id != identity.chain_id:
@@ -100,6 +101,11 @@ def claim(database: Database, identity: Identity) -> None:
     if kept.genesis_hash != identity.genesis_hash:
         text = f"the database grew from genesis {kept.genesis_hash.hex()}"
         raise StorageRefused(FOREIGN_GENESIS, f"{text}; use that genesis file, or a new directory")
+
+
+def identity_entry(identity: Identity) -> tuple[bytes, bytes]:
+    """Key and value that make a database this chain's, in this schema."""
+    return IDENTITY, codec.encode((SCHEMA_VERSION, identity.chain_id, identity.genesis_hash))
 
 
 def read_identity(database: Database) -> tuple[int, Identity] | None:
