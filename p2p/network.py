@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
+import trio
+
 from .penalties import Offence
 
 
@@ -89,7 +91,9 @@ class Inbox(Protocol):
 
 
 class IngestStream(Protocol):
-    """Our long-lived order stream to a leader."""
+    """Our long-lived order stream to a leader. `ended` is set once it broke or was closed."""
+
+    ended: trio.Event
 
     async def send(self, batch: bytes) -> bytes:
         """Send a batch when there is credit for it; return the leader's acknowledgement.

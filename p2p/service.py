@@ -109,13 +109,20 @@ class Service:
     async def _ingest(self, handler: IngestHandler, peer: str, stream: Stream) -> None:
         try:
             await handler(BatchReceiver(peer, stream))
-        except CreditsExceeded:
+        except PeerFault as fault:
+            log.warning("the ingest stream of %s ended: %s", peer, fault)
+            self._charge_ingest(peer, fault)
+        else:
+            log.info("the ingest stream of %s was closed", peer)
+
+    def _charge_ingest(self, peer: str, fault: PeerFault) -> None:
+        if isinstance(fault, CreditsExceeded):
             self._court.offend(peer, CREDIT_OVERRUN)
-        except FrameTooLong:
+        elif isinstance(fault, FrameTooLong):
             self._court.offend(peer, OVERSIZED_FRAME)
-        except Broken:
+        elif isinstance(fault, Broken):
             self._court.count("streams_broken")
-        except PeerFault:
+        else:
             self._court.offend(peer, MALFORMED_FRAME)
 
     def _charge_reading(self, peer: str, fault: PeerFault) -> None:

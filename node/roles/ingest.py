@@ -15,6 +15,7 @@ and a batch goes to the sequencer group by group, at once, not in a task for eac
 in no particular order.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,7 +49,9 @@ UNANSWERED: Final = 7335
 GATHER_S: Final = 0.003
 WAITING_MAX: Final = 8192
 RETRY_S: Final = 1.0
+PAUSE_S: Final = 0.1
 BATCHES_AT_ONCE_MAX: Final = 16
+log: Final = logging.getLogger(__name__)
 
 
 class Intake:
@@ -70,7 +73,8 @@ class Intake:
                     submissions = list(read_batch(batch))
                     answered = self._submit_all(submissions)
                     nursery.start_soon(self._answer, session, sequence, answered)
-            except NodeError:
+            except NodeError as error:
+                log.warning("a batch of %s: %s", session.peer, error)
                 self._network.offend(session.peer, INVALID_BATCH)
             except NetworkError as broken:
                 fault = broken  # raised outside the nursery, which would wrap it
@@ -187,26 +191,30 @@ class Forwarder:
                 answers = [Answer(GOSSIPED, text)] * len(batch)
             else:
                 answers = decode_answers(await stream.send(data), len(batch))
-        except (NetworkError, InvalidEncoding):
-            if self._stream is stream:
-                self._stream = None
+        except (NetworkError, InvalidEncoding) as error:
+            log.warning("passing %d commands on: %s", len(batch), error)
+            if stream is not None:
+                await stream.aclose()  # if it has not ended: its answers cannot be read
         finally:
             self._sending.release()
             for pending, answer in zip(batch, answers, strict=True):
                 pending.done(answer)
 
     async def _keep_connected(self) -> None:
-        """Hold a stream to the one peer that takes it: the leader."""
+        """Hold a stream to the one peer that takes it: the leader. One that ends is replaced at
+        once, not when the next command finds out."""
         while True:
+            self._stream = await self._connected()
             if self._stream is None:
-                for facts in self._network.peers():
-                    if facts.ready and await self._connect(facts.peer):
-                        break
-            await trio.sleep(RETRY_S)
+                await trio.sleep(RETRY_S)
+                continue
+            await self._stream.ended.wait()
+            log.warning("the stream to the leader ended; opening another")
+            await trio.sleep(PAUSE_S)
 
-    async def _connect(self, peer: str) -> bool:
-        try:
-            self._stream = await self._network.open_ingest(peer)
-        except NetworkError:
-            return False
-        return True
+    async def _connected(self) -> IngestStream | None:
+        for facts in self._network.peers():
+            if facts.ready:
+                with suppress(NetworkError):
+                    return await self._network.open_ingest(facts.peer)
+        return None

@@ -8,6 +8,7 @@ from fleet import Fleet, Wallet, fleet_genesis, until
 from consensus.finality.promises import Promise, Record, encode_promise
 from consensus.streams import bytes_paths
 from node.exceptions import NodeError
+from node.roles.ingest import Forwarder
 from node.submission import (
     ANSWERS_BYTES_MAX,
     BATCH_GROUPS_MAX,
@@ -61,6 +62,29 @@ def test_the_answers_to_the_largest_batch_fit_the_reply_and_keep_every_promise()
     assert sum(len(answer.events) for answer in back) == EVENTS_BYTES_MAX
     refused = [Answer(7333, "x" * 2000)] * BATCH_GROUPS_MAX
     assert len(encode_answers(refused)) <= ANSWERS_BYTES_MAX
+
+
+async def test_a_stream_that_ends_while_nothing_is_sent_costs_no_command(
+    autojump_clock: object,
+) -> None:
+    """The follower opens another at once, not when the next command finds out."""
+    fleet = Fleet(fleet_genesis(validators=4))
+    async with trio.open_nursery() as nursery:
+        leader = await fleet.start(nursery, 0)
+        follower = await fleet.start(nursery, 1)
+        await fleet.start(nursery, 2)
+        await trio.sleep(3)
+        forwarder = follower.submits
+        assert isinstance(forwarder, Forwarder)
+        before = forwarder._stream
+        assert before is not None
+        await before.aclose()
+        await before.ended.wait()
+        await trio.sleep(1)
+        assert forwarder._stream not in (None, before)
+        answer = await follower.submits.submit(Wallet(0).order(leader.chain.state, 0, 50))
+        assert (answer.number, answer.text) == (0, "")
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_batch_of_too_many_groups_is_refused_whole(autojump_clock: object) -> None:
