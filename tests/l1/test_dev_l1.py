@@ -166,7 +166,8 @@ def test_a_killed_l1_has_its_blobs_and_mines_what_waited(tmp_path: Path) -> None
         roots = (tmp_path / "before").read_text()
         assert roots and (tmp_path / "after").read_text().startswith(roots)
         assert dev.stop() == 0
-        assert "error" not in (tmp_path / "log").read_text().lower()
+        # Of the killed process its worker may write into the log that its pipe broke.
+        assert "sys.excepthook" not in (tmp_path / "log").read_text()
 
 
 def test_a_directory_keeps_to_what_it_was_made_with(tmp_path: Path) -> None:
