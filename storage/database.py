@@ -1,7 +1,7 @@
 """The database that a node needs, as a protocol: point reads, ordered scans, one atomic write.
 
-What lives here: the protocol that `leveldb` and `memory` implement under one test suite. What must
-never live here: a key, a value, an implementation.
+What lives here: the protocol that `leveldb` and `memory` implement under one test suite, and what
+can be said of either with it. What must never live here: a key, a value, an implementation.
 
 Theory. Everything that belongs together is written in one batch over one key space; databases per
 prefix would look tidier and would not be atomic. A synced write also makes every earlier write
@@ -9,10 +9,13 @@ durable, and after a crash the writes that survive are a prefix of those that we
 finds the last one finds them all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
+Item = TypeVar("Item")
+
+BATCH_ITEMS: Final = 4096
 Batch: TypeAlias = Sequence[tuple[bytes, bytes | None]]
 """(key, value) puts and (key, None) deletes, applied in order, all or none."""
 
@@ -38,6 +41,24 @@ class Database(Reader, Protocol):
         """The database as it is now, whatever is written meanwhile."""
 
     def close(self) -> None: ...
+
+
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """In lists that a batch may have at once."""
+    chunk: list[Item] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == BATCH_ITEMS:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def forget(database: Database, first: bytes, stop: bytes) -> None:
+    """Delete the keys first <= key < stop, in batches, not synced."""
+    for keys in chunks(key for key, _ in database.scan(first, stop)):
+        database.write([(key, None) for key in keys], sync=False)
 
 
 def after(prefix: bytes) -> bytes:

@@ -11,10 +11,9 @@ from typing import Final
 
 from storage import schema
 from storage.blocks import Blocks, command_entries
-from storage.database import Database, after
+from storage.database import Database, after, forget
 
 INDEXED: Final = schema.META + b"indexed"
-KEYS_AT_ONCE: Final = 4096
 
 
 def migrate(database: Database) -> None:
@@ -25,19 +24,9 @@ def migrate(database: Database) -> None:
     found = schema.read_identity(database)
     if found is None or found[0] == schema.SCHEMA_VERSION:
         return
-    _forget_commands(database)
+    forget(database, schema.COMMAND, after(schema.COMMAND))
     blocks = Blocks(database)
     if not blocks.is_empty():
         for height in range(blocks.foundation().height + 1, blocks.head().height + 1):
             database.write(list(command_entries(blocks.block(height))), sync=False)
     database.write([(INDEXED, None), schema.identity_entry(found[1])], sync=True)
-
-
-def _forget_commands(database: Database) -> None:
-    keys = []
-    for key, _ in database.scan(schema.COMMAND, after(schema.COMMAND)):
-        keys.append((key, None))
-        if len(keys) == KEYS_AT_ONCE:
-            database.write(keys, sync=False)
-            keys = []
-    database.write(keys, sync=False)

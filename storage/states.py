@@ -18,8 +18,8 @@ intervals and every block, and rebuilds the state at any height by replay from t
 anybody asks for.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from librt.vecs import vec
 from mypy_extensions import i64
@@ -42,10 +42,8 @@ from consensus.state.tree import (
     tile,
 )
 from storage import schema
-from storage.database import Database, Reader, after
+from storage.database import Database, Reader, after, chunks, forget
 from storage.exceptions import StorageDamaged, StorageRefused
-
-Item = TypeVar("Item")
 
 STATE_DAMAGED: Final = 7530
 STATE_FOREIGN_LAYOUT: Final = 7531
@@ -55,7 +53,6 @@ STATE_OF_ANOTHER_BLOCK: Final = 7533
 FLUSH_BLOCKS: Final = 32
 FLUSH_LEAVES: Final = 65_536
 """16 MiB: a flush is due after so many blocks or leaves, whichever comes first."""
-_BATCH_LEAVES: Final = 4096
 _RECORD_BYTES_MAX: Final = 64 * 1024 + 128
 
 
@@ -108,12 +105,11 @@ class States:
         """
         self._changed, self._blocks = {}, 0
         self._database.write([(schema.STATE, None)], sync=True)
-        for keys in _chunks(key for key, _ in self._database.scan(*_LEAVES)):
-            self._database.write([(key, None) for key in keys], sync=False)
+        forget(self._database, *_LEAVES)
         view = state.memory.view()
         for region in state.memory.tree.regions:
             leaves = (region.first_leaf + at for at in nonzero_leaves(view, region))
-            for chunk in _chunks(leaves):
+            for chunk in chunks(leaves):
                 batch = [
                     (schema.leaf_key(leaf), bytes(view[leaf << 8 : (leaf << 8) + LEAF_BYTES]))
                     for leaf in chunk
@@ -201,17 +197,6 @@ def _read_record(data: bytes) -> tuple[int, int, bytes, bytes, tuple[Region, ...
         )
     except ConsensusError as error:
         raise schema.bad_value("the state's record") from error
-
-
-def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
-    chunk: list[Item] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == _BATCH_LEAVES:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 def _damaged(height: int, why: str) -> StorageDamaged:
