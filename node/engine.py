@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from consensus.authority import Recover, VerifiedGroup, verify_groups
 from consensus.block import SIGNATURE_BYTES, Block
 from consensus.chain import State, listing_words
-from consensus.commands import read_groups
+from consensus.commands import Group, read_groups
 from consensus.exceptions import ConsensusError, CoreFault
 from consensus.finality.promises import Record, command_hash
 from consensus.proposal import Opening, Proposal
@@ -62,7 +62,7 @@ class Engine:
         self._recover = recover
         self._proposal: Proposal | None = None
         self._opened_with: tuple[Opening, bytes, int] | None = None
-        self._added: list[tuple[bytes, bytes]] = []  # rows, signature
+        self._added: list[Command] = []
         self._size = 0
 
     @property
@@ -115,10 +115,10 @@ class Engine:
             self._make_again()
             raise
         rows = verified.rows
-        self._added.append((rows, signature))
-        self._size += len(rows) + SIGNATURE_BYTES
         sequence = proposal.sequence - group.size + 1
-        running = self._journal.append(Command(sequence, signature, rows))
+        command = Command(sequence, signature, rows)
+        running = self._journal.append(command)
+        self._note(command)
         record = Record(
             height=self.height,
             sequence=sequence,
@@ -150,7 +150,7 @@ class Engine:
             assert segment.open is not None, "the journal returns segments that begin with an Open"
             opened = segment.open
             try:
-                pairs = [(next(read_groups(one.rows)), one.signature) for one in segment.commands]
+                pairs = _signed(segment.commands)
                 room = listing_words(self._state.memory.M, [group for group, _ in pairs])
                 verified = verify_groups(self._state, pairs, self._recover)
                 self._begin(opened.opening, opened.messages, room)
@@ -177,8 +177,11 @@ class Engine:
             if proposal.sequence + 1 != command.sequence:
                 raise _differs(self.height, f"operation {command.sequence} comes out of turn")
             proposal.add(group)
-            self._added.append((command.rows, command.signature))
-            self._size += len(command.rows) + SIGNATURE_BYTES
+            self._note(command)
+
+    def _note(self, command: Command) -> None:
+        self._added.append(command)
+        self._size += len(command.rows) + SIGNATURE_BYTES
 
     def _begin(self, opening: Opening, messages: bytes, listing_room: int) -> None:
         self._proposal = Proposal(self._state, opening, messages, listing_room)
@@ -189,8 +192,7 @@ class Engine:
     def _make_again(self) -> None:
         assert self._opened_with is not None, "a group was added, so a block was opened"
         added, size = self._added, self._size
-        pairs = [(next(read_groups(rows)), signature) for rows, signature in added]
-        again = verify_groups(self._state, pairs, self._recover)
+        again = verify_groups(self._state, _signed(added), self._recover)
         self._begin(*self._opened_with)
         for verified in again:
             assert verified is not None, "it was verified on this state before"
@@ -201,6 +203,11 @@ class Engine:
         if self._proposal is None:
             raise NodeError(NO_BLOCK_OPEN, "no block is open; open one first")
         return self._proposal
+
+
+def _signed(commands: Iterable[Command]) -> list[tuple[Group, bytes]]:
+    """As `verify_groups` takes them."""
+    return [(next(read_groups(one.rows)), one.signature) for one in commands]
 
 
 def _differs(height: int, why: str) -> NodeError:
