@@ -158,6 +158,9 @@ class Sequencer:
         if not (self._unsynced or self._to_tell or self._is_syncing):
             done()
             return
+        self._tell_after_sync(done)
+
+    def _tell_after_sync(self, done: Callable[[], None]) -> None:
         self._to_tell.append(done)
         self._has_unsynced.set()
 
@@ -309,15 +312,13 @@ class Sequencer:
         self._heartbeat_at = trio.current_time() + pause_s
         if self._engine.is_small and not self._chain.lock.locked():
             sealed = self._engine.seal()  # a thread and back would take longer
-            flush = self._chain.note(sealed.outcome)
         else:
             async with self._chain.lock:
                 sealed = await self._machine.compute(self._engine.seal)
-                flush = self._chain.note(sealed.outcome)
+        flush = self._chain.note(sealed.outcome)
         self._examine()
         durable = trio.Event()
-        self._to_tell.append(durable.set)
-        self._has_unsynced.set()
+        self._tell_after_sync(durable.set)
         await self._publish(sealed, flush, durable)
 
     async def _release(self) -> None:
