@@ -67,7 +67,7 @@ class Service:
         try:
             request = await read_request(stream, limits)
         except (PeerFault, Broken) as fault:
-            self._charge_reading(peer, fault)
+            self._charge(peer, fault)
             await drop(stream)
             return
         self._running[protocol] += 1
@@ -111,27 +111,20 @@ class Service:
             await handler(BatchReceiver(peer, stream))
         except PeerFault as fault:
             log.warning("the ingest stream of %s ended: %s", peer, fault)
-            self._charge_ingest(peer, fault)
+            self._charge(peer, fault)
         else:
             log.info("the ingest stream of %s was closed", peer)
 
-    def _charge_ingest(self, peer: str, fault: PeerFault) -> None:
-        if isinstance(fault, CreditsExceeded):
-            self._court.offend(peer, CREDIT_OVERRUN)
-        elif isinstance(fault, FrameTooLong):
-            self._court.offend(peer, OVERSIZED_FRAME)
-        elif isinstance(fault, Broken):
-            self._court.count("streams_broken")
-        else:
-            self._court.offend(peer, MALFORMED_FRAME)
-
-    def _charge_reading(self, peer: str, fault: PeerFault) -> None:
+    def _charge(self, peer: str, fault: PeerFault) -> None:
+        """For what was wrong with what a peer sent, or with how."""
         if isinstance(fault, Broken):
             self._court.count("streams_broken")
         elif isinstance(fault, FrameTooLong):
             self._court.offend(peer, OVERSIZED_FRAME)
         elif isinstance(fault, Unanswered):
             self._court.offend(peer, UNFINISHED_REQUEST)
+        elif isinstance(fault, CreditsExceeded):
+            self._court.offend(peer, CREDIT_OVERRUN)
         else:
             self._court.offend(peer, MALFORMED_FRAME)
 
