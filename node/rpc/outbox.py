@@ -44,7 +44,6 @@ class Outbox:
         self._stream = stream
         self._drop = drop
         self._flusher = flusher
-        self._is_due = False
         self._is_held = False
         self._is_sending = False
         self._waiting: list[bytes] = []
@@ -69,8 +68,7 @@ class Outbox:
         self._waiting.append(data)
         self.size += len(data)
         self._unasked += 0 if asked else len(data)
-        if not (self._is_held or self._is_due):
-            self._is_due = True
+        if not self._is_held:
             self._flusher.flush_soon(self)
 
     def hold(self) -> None:
@@ -84,7 +82,6 @@ class Outbox:
 
     def flush_due(self) -> None:
         """The same, unless whoever holds it will."""
-        self._is_due = False
         if not self._is_held:
             self._send()
 
@@ -147,11 +144,11 @@ class Flusher:
     """Sends for every outbox that has something, with one task."""
 
     def __init__(self) -> None:
-        self._due: list[Outbox] = []
+        self._due: dict[Outbox, None] = {}  # a set in order
         self._news = trio.Event()
 
     def flush_soon(self, outbox: Outbox) -> None:
-        self._due.append(outbox)
+        self._due[outbox] = None
         self._news.set()
 
     async def run(self) -> None:
@@ -159,6 +156,6 @@ class Flusher:
         while True:
             await self._news.wait()
             self._news = trio.Event()
-            due, self._due = self._due, []
+            due, self._due = self._due, {}
             for outbox in due:
                 outbox.flush_due()
