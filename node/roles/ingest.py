@@ -184,6 +184,7 @@ class Forwarder:
         stream = self._stream
         text = "the stream to the leader broke; look at the chain, or send it again"
         answers = [Answer(UNANSWERED, text)] * len(batch)
+        has_failed = False
         try:
             if stream is None:
                 await self._network.publish(ORDERS, data)
@@ -193,12 +194,13 @@ class Forwarder:
                 answers = decode_answers(await stream.send(data), len(batch))
         except (NetworkError, InvalidEncoding) as error:
             log.warning("passing %d commands on: %s", len(batch), error)
-            if stream is not None:
-                await stream.aclose()  # if it has not ended: its answers cannot be read
+            has_failed = True
         finally:
             self._sending.release()
             for pending, answer in zip(batch, answers, strict=True):
                 pending.done(answer)
+        if has_failed and stream is not None and not stream.ended.is_set():
+            await stream.aclose()  # it takes nothing, or what it answers cannot be read
 
     async def _keep_connected(self) -> None:
         """Hold a stream to the one peer that takes it: the leader. One that ends is replaced at
@@ -209,6 +211,7 @@ class Forwarder:
                 await trio.sleep(RETRY_S)
                 continue
             await self._stream.ended.wait()
+            self._stream = None
             log.warning("the stream to the leader ended; opening another")
             await trio.sleep(PAUSE_S)
 
