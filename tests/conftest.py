@@ -6,7 +6,7 @@ RIALTO_LONG=1 (`scripts/test --long`) asks the random runs for their long form.
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,9 @@ from hypothesis import settings
 
 from node.build_check import compiled_state, refuse_stale
 from node.exceptions import NodeError
+from storage.database import Database
+from storage.leveldb import LevelDatabase
+from storage.memory import MemoryDatabase
 
 TESTS = Path(__file__).resolve().parent
 NPM_INSTALL: Final = (
@@ -99,3 +102,14 @@ def _npm_installed(folder: Path, *names: str) -> Path:
     if done.returncode != 0:
         pytest.skip(f"npm cannot install {wanted}: {done.stderr.strip().splitlines()[-1:]}")
     return folder
+
+
+@pytest.fixture(params=["leveldb", "memory"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A new one, on the disk and in memory."""
+    if request.param == "leveldb":
+        level = LevelDatabase(tmp_path / "database")
+        yield level
+        level.close()
+    else:
+        yield MemoryDatabase()

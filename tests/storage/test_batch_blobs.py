@@ -1,24 +1,14 @@
 """Names of blobs by batch: noted durably, answered without those that later batches have."""
 
-import pytest
-
 from storage.batch_blobs import BatchBlobs
+from storage.database import Database
 from storage.disk import MemoryDisk
-from storage.leveldb import LevelDatabase
-from storage.memory import MemoryDatabase
 
 NAMES = [bytes([n]) * 32 for n in range(6)]
 
 
-@pytest.fixture(params=["memory", "leveldb"])
-def database(request: pytest.FixtureRequest, tmp_path: object) -> object:
-    if request.param == "memory":
-        return MemoryDatabase()
-    return LevelDatabase(tmp_path / "database")  # type: ignore[operator]
-
-
-def test_a_batch_has_the_names_noted_under_it_and_those_below(database: object) -> None:
-    blobs = BatchBlobs(database)  # type: ignore[arg-type]
+def test_a_batch_has_the_names_noted_under_it_and_those_below(database: Database) -> None:
+    blobs = BatchBlobs(database)
     blobs.note(1, NAMES[:2])
     blobs.note(2, NAMES[2:3])
     blobs.note(2, NAMES[3:4])
@@ -29,8 +19,8 @@ def test_a_batch_has_the_names_noted_under_it_and_those_below(database: object) 
     assert blobs.until(256) == NAMES[:5]
 
 
-def test_a_name_that_a_later_batch_has_is_not_told_before_that_one(database: object) -> None:
-    blobs = BatchBlobs(database)  # type: ignore[arg-type]
+def test_a_name_that_a_later_batch_has_is_not_told_before_that_one(database: Database) -> None:
+    blobs = BatchBlobs(database)
     blobs.note(1, NAMES[:2])
     blobs.note(3, NAMES[1:3])
     assert blobs.until(2) == NAMES[:1]

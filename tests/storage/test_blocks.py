@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from small_chain import Chain, Sealed
@@ -24,20 +23,9 @@ from storage.blocks import (
 from storage.database import Database
 from storage.exceptions import StorageDamaged, StorageRefused
 from storage.faults import Crashed, Faults
-from storage.leveldb import LevelDatabase
 from storage.memory import MemoryDatabase
 
 CHAIN = Chain(seed=7).grow(12)
-
-
-@pytest.fixture(params=["leveldb", "memory"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "leveldb":
-        level = LevelDatabase(tmp_path / "database")
-        yield level
-        level.close()
-    else:
-        yield MemoryDatabase()
 
 
 def kept(database: Database, chain: Chain = CHAIN) -> Blocks:

@@ -1,9 +1,7 @@
 """The stored state: a whole state of an earlier height, never a mixture; damage is refused."""
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from small_chain import GENESIS, Chain
@@ -14,7 +12,6 @@ from storage import schema
 from storage.database import Database
 from storage.exceptions import StorageDamaged, StorageRefused
 from storage.faults import Crashed, Faults
-from storage.leveldb import LevelDatabase
 from storage.memory import MemoryDatabase
 from storage.states import (
     FLUSH_BLOCKS,
@@ -29,16 +26,6 @@ from storage.states import (
 )
 
 CHAIN = Chain(seed=3).grow(4).list_market().grow(5)
-
-
-@pytest.fixture(params=["leveldb", "memory"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "leveldb":
-        level = LevelDatabase(tmp_path / "database")
-        yield level
-        level.close()
-    else:
-        yield MemoryDatabase()
 
 
 def follow(state: State, states: States, first: int, last: int) -> None:
