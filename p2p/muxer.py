@@ -1,12 +1,16 @@
-"""Yamux with bounded memory.
+"""Yamux with bounded memory, whose frames are sent whole.
 
 What lives here: what libp2p 0.8.1 leaves open in its yamux. What must never live here: the use of
 streams.
 
-Upstream logs a peer that sends beyond the window it was given, and buffers what it sent; and it
-lets a window grow to 16 MiB per stream. Here a connection buffers 8 MiB and is closed beyond
-that, and windows stay at 512 KiB, so that sixteen full streams still fit. And upstream waits
-without a limit for a peer that no longer reads to take the GO_AWAY.
+- Upstream logs a peer that sends beyond the window it was given, and buffers what it sent; and it
+  lets a window grow to 16 MiB per stream. Here a connection buffers 8 MiB and is closed beyond
+  that, and windows stay at 512 KiB, so that sixteen full streams still fit.
+- Upstream sends a frame in the task of whoever writes to a stream. If that task is cancelled after
+  noise counted the message and before the socket took all of it, the peer cannot read anything
+  that follows: one request that is given up ends every stream of the connection. Here a frame that
+  was begun is sent to its end.
+- Upstream waits without a limit for a peer that no longer reads to take the GO_AWAY.
 """
 
 from typing import Final
@@ -22,6 +26,7 @@ from libp2p.stream_muxer.yamux.yamux import GO_AWAY_NORMAL, PROTOCOL_ID, Yamux
 CONNECTION_BUFFER_BYTES_MAX: Final = 8 << 20
 FRAME_BYTES_MAX: Final = 1 << 20
 GO_AWAY_S_MAX: Final = 2.0
+WRITE_S_MAX: Final = 5.0  # as long as yamux waits for a window
 # The window doubles when two updates come within four round trips: never, at this round trip.
 ROUND_TRIP_FOR_WINDOWS_S: Final = 1e-9
 
@@ -34,9 +39,18 @@ class BoundedYamux(Yamux):
     async def _read_data_body(self, length: int) -> bytes:
         buffered = sum(map(len, self.stream_buffers.values()))
         if length > FRAME_BYTES_MAX or buffered + length > CONNECTION_BUFFER_BYTES_MAX:
-            # Of the errors that close the connection, the one that is logged without a trace.
+            await self._cleanup_on_error()  # upstream takes an error in here for the stream's alone
             raise RawConnError(f"{self.peer_id} sent {length} bytes on top of {buffered} unread")
         return await super()._read_data_body(length)
+
+    async def _write_frame(self, data: bytes) -> None:
+        """Send a frame whole, whoever gives up waiting for it meanwhile."""
+        async with self._write_lock:
+            with trio.move_on_after(WRITE_S_MAX, shield=True) as patience:
+                await self.secured_conn.write(data)
+            if patience.cancelled_caught:
+                await self.secured_conn.close()  # the reader of frames ends on it, and cleans up
+                raise RawConnError(f"{self.peer_id} took no frame for {WRITE_S_MAX} s")
 
     async def close(self, error_code: int = GO_AWAY_NORMAL) -> None:
         """Say GO_AWAY; a peer that does not read it has the socket closed under it."""

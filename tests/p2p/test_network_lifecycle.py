@@ -4,6 +4,7 @@ import os
 import signal
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from random import Random
 
 import pytest
 import trio
@@ -13,11 +14,13 @@ from networks import CHAIN, LOOPBACK, OverSockets, keys_of, until, until_ready
 from p2p.gossip import SEEN_MAX
 from p2p.host import open_network
 from p2p.identity import peer_of
+from p2p.network import IngestSession
 from p2p.outbox import OUTBOX_BYTES_MAX, Outbox
 from p2p.peering import Peering
 from p2p.penalties import INVALID_SNAPSHOT, FileBans
 from p2p.settings import Settings
 from p2p.topics import BLOCKS, VOTES
+from p2p.transport import Stream
 
 
 async def test_a_peer_that_is_killed_is_dialled_until_it_is_back() -> None:
@@ -52,6 +55,44 @@ async def test_bans_survive_a_restart(tmp_path: Path) -> None:
         await until(lambda: bob.counters().get("redials", 0) >= 2)
         assert not after.admits(peer_of(keys_of("bob")))
         assert not after.peers()
+
+
+async def test_writers_that_give_up_leave_the_connection_to_the_others() -> None:
+    """Given up at any moment, in the middle of a frame too: 200 of them, beside a busy stream."""
+    chance = Random(1)
+
+    async def drain(peer: str, stream: Stream) -> None:
+        while await stream.receive():
+            pass
+
+    async def take(session: IngestSession) -> None:
+        async for sequence, _ in session:
+            await session.ack(sequence, bytes(20_000))
+
+    async with (
+        OverSockets().make("alice") as alice,
+        OverSockets().make("bob", alice.addresses()) as bob,
+    ):
+        alice._transport.handle("/drain/1", drain)
+        alice.serve_ingest(take)
+        await until_ready(bob)
+        busy = await bob.open_ingest(alice.peer)
+
+        async def send() -> None:
+            while True:
+                await busy.send(bytes(30_000))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(send)
+            for _ in range(200):
+                stream = await bob._transport.open(alice.peer, "/drain/1")
+                with trio.move_on_after(chance.random() * 0.01):
+                    while True:
+                        await stream.send(bytes(5000))
+                await stream.reset()
+            nursery.cancel_scope.cancel()
+        assert not busy.ended.is_set()
 
 
 @pytest.mark.slow
