@@ -115,7 +115,7 @@ def open_loop(
         begun, sent = time.perf_counter_ns(), 0
         while len(spent) < total:
             now = time.perf_counter_ns()
-            due = min(total, int((now - begun) / step))
+            due = min(total, int((now - begun) / step) + 1)  # the first is due at once
             for n, one in enumerate(sockets):
                 mine = range((sent - n + len(sockets) - 1) // len(sockets),
                              (due - n + len(sockets) - 1) // len(sockets))  # fmt: skip
