@@ -9,8 +9,9 @@ streams.
 - Upstream sends a frame in the task of whoever writes to a stream. If that task is cancelled after
   noise counted the message and before the socket took all of it, the peer cannot read anything
   that follows: one request that is given up ends every stream of the connection. Here a frame that
-  was begun is sent to its end.
-- Upstream waits without a limit for a peer that no longer reads to take the GO_AWAY.
+  was begun is sent to its end, whoever gives up meanwhile.
+- Upstream waits without a limit for a peer that no longer reads. Here one that takes no frame for
+  five seconds, the GO_AWAY included, has the socket closed under it.
 """
 
 from typing import Final
@@ -21,11 +22,10 @@ from libp2p.custom_types import TProtocol
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
-from libp2p.stream_muxer.yamux.yamux import GO_AWAY_NORMAL, PROTOCOL_ID, Yamux
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID, Yamux
 
 CONNECTION_BUFFER_BYTES_MAX: Final = 8 << 20
 FRAME_BYTES_MAX: Final = 1 << 20
-GO_AWAY_S_MAX: Final = 2.0
 WRITE_S_MAX: Final = 5.0  # as long as yamux waits for a window
 # The window doubles when two updates come within four round trips: never, at this round trip.
 ROUND_TRIP_FOR_WINDOWS_S: Final = 1e-9
@@ -44,21 +44,13 @@ class BoundedYamux(Yamux):
         return await super()._read_data_body(length)
 
     async def _write_frame(self, data: bytes) -> None:
-        """Send a frame whole, whoever gives up waiting for it meanwhile."""
+        """Raises RawConnError when the peer does not take it: the connection is closed then."""
         async with self._write_lock:
             with trio.move_on_after(WRITE_S_MAX, shield=True) as patience:
                 await self.secured_conn.write(data)
             if patience.cancelled_caught:
                 await self.secured_conn.close()  # the reader of frames ends on it, and cleans up
                 raise RawConnError(f"{self.peer_id} took no frame for {WRITE_S_MAX} s")
-
-    async def close(self, error_code: int = GO_AWAY_NORMAL) -> None:
-        """Say GO_AWAY; a peer that does not read it has the socket closed under it."""
-        with trio.move_on_after(GO_AWAY_S_MAX) as polite:
-            await super().close(error_code)
-        if polite.cancelled_caught:
-            await self.secured_conn.close()  # and whoever waits to write gets an error
-            await super().close(error_code)
 
 
 class BoundedMuxer(MuxerMultistream):
