@@ -14,7 +14,8 @@ whenever something waits for it: while one sync runs, what is executed meanwhile
 group. Promises and the tape are behind that sync; nothing else of a command's result leaves.
 
 Every queue is bounded. A full inbox refuses with a number, at once: a client that is told to wait
-knows more than one that waits. When the validators fall behind, nothing more is promised.
+knows more than one that waits. When the validators fall behind, nothing more is promised until they
+have made up half of it: a client who sends in order is then refused the rest too, not every other.
 """
 
 import math
@@ -54,6 +55,7 @@ VERIFY_AT_ONCE_MAX: Final = 256
 VERIFY_AT_HAND_MAX: Final = 16
 VERIFIED_BATCHES_MAX: Final = 4
 UNCERTIFIED_BLOCKS_MAX: Final = 8
+UNCERTIFIED_BLOCKS_AGAIN: Final = 4
 HEARTBEAT_MS: Final = 2000
 """An idle chain has a block this often: its clock goes on and schedules fall due."""
 GATHER_MS: Final = 1
@@ -132,6 +134,7 @@ class Sequencer:
         self._is_syncing = False
         self._seal_at = math.inf
         self._unanswered = 0
+        self._is_ahead = False  # of the validators, too far
         self._heartbeat_at = -math.inf
         self._stopping = False
 
@@ -178,7 +181,9 @@ class Sequencer:
         if self._stopping:
             return Answer(STOPPING, "the leader is stopping; send it again in a minute")
         ahead = self._chain.state.head.height - self._chain.certified
-        if ahead > UNCERTIFIED_BLOCKS_MAX and len(self._chain.validators) > 1:
+        limit = UNCERTIFIED_BLOCKS_AGAIN if self._is_ahead else UNCERTIFIED_BLOCKS_MAX
+        self._is_ahead = ahead > limit and len(self._chain.validators) > 1
+        if self._is_ahead:
             text = f"{ahead} blocks are not certified: too few validators follow; try later"
             return Answer(UNCERTIFIED, text)
         if self._is_full() and not only_leaves(submission.group):

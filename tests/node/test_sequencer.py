@@ -4,6 +4,7 @@ import trio
 from fleet import START_MS, Fleet, SimulatedMachine, Wallet, fleet_genesis, until
 
 from consensus.transition import DRIFT
+from node.roles.sequencer import UNCERTIFIED, UNCERTIFIED_BLOCKS_AGAIN, UNCERTIFIED_BLOCKS_MAX
 from node.submission import Answer
 
 
@@ -68,3 +69,24 @@ async def test_a_command_that_the_next_block_cannot_hold_either_seals_no_block(
             assert (await leader.submits.submit(order)).number == DRIFT
         assert leader.chain.state.head.height <= height + 2
         nursery.cancel_scope.cancel()
+
+
+async def test_a_leader_far_ahead_of_the_validators_takes_nothing_until_half_is_made_up(
+    autojump_clock: object,
+) -> None:
+    """An order at each distance, on the way up and down again; nobody else votes."""
+    fleet = Fleet(fleet_genesis(validators=4))
+    wallet = Wallet(0)
+    highest = UNCERTIFIED_BLOCKS_MAX + 1
+    refused: list[int] = []
+    async with trio.open_nursery() as nursery:
+        leader = await fleet.start(nursery, 0)
+        await until(lambda: leader.chain.state.head.height > highest)
+        for ahead in (*range(highest + 1), *range(highest, -1, -1)):
+            leader.chain.certified = leader.chain.state.head.height - ahead
+            answers: list[Answer] = []
+            leader.submits.submit_then(wallet.order(leader.chain.state, 0, 50), answers.append)
+            if [answer.number for answer in answers] == [UNCERTIFIED]:
+                refused.append(ahead)
+        nursery.cancel_scope.cancel()
+    assert refused == [highest, *range(highest, UNCERTIFIED_BLOCKS_AGAIN, -1)]
