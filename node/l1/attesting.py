@@ -228,6 +228,8 @@ class _Round:
             self._network.offend(peer, FALSE_RESPONSE)
             return
         self._known.add(peer)
+        if self._scope.cancel_called:
+            return  # it came with the one that made the quorum, and costs gas
         self._found[member] = signature
         if self._committee.has_quorum(len(self._found)):
             self._scope.cancel()
