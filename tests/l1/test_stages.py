@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import trio
-from fleet import Fleet, SimulatedMachine, fleet_genesis, until
+from fleet import Fleet, SimulatedMachine, fleet_genesis, running, until
 from l1_fleet import USD, L1Place, l1_place
 from msgspec import Raw
 
@@ -144,10 +144,8 @@ async def test_rpc_metrics_and_health_tell_the_l1_side(autojump_clock: object) -
 
 async def test_a_chain_without_l1_has_three_stages(autojump_clock: object) -> None:
     fleet = Fleet(fleet_genesis(validators=1))
-    async with trio.open_nursery() as nursery:
-        node = await fleet.start(nursery, 0)
+    async with running(fleet) as (node,):
         await until(lambda: node.chain.certified > 2)
         client: Any = None
         status: Any = ChainMethods(node).status(Raw(b"{}"), client)
         assert status["l1"] is None and node.stages.of(1) == "certified"
-        nursery.cancel_scope.cancel()

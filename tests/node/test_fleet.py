@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 import trio
-from fleet import Fleet, Wallet, fleet_genesis, until
+from fleet import Fleet, Wallet, fleet_genesis, running, until
 
 from consensus.finality import promises
 from consensus.finality.promises import Record
@@ -37,10 +37,7 @@ async def test_a_command_sent_to_a_follower_is_answered_by_the_leader(
     genesis = fleet_genesis(validators=4)
     fleet = Fleet(genesis)
     wallet = Wallet(0)
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
-        follower = await fleet.start(nursery, 1)
-        await fleet.start(nursery, 2)
+    async with running(fleet, 3) as (leader, follower, _):
         await trio.sleep(3)
         answer = await follower.submits.submit(wallet.order(follower.chain.state, 0, 100))
         assert answer.number == 0, answer
@@ -50,7 +47,6 @@ async def test_a_command_sent_to_a_follower_is_answered_by_the_leader(
         promise = promises.decode_promise(answer.promise)
         record = promises.verify(promise, genesis.hash, appointment.promiser)
         assert record.sequence == answer.sequence == leader.chain.state.memory.M[3]
-        nursery.cancel_scope.cancel()
 
 
 async def test_an_order_is_promised_at_once_whatever_was_sealed_before(
@@ -59,15 +55,13 @@ async def test_an_order_is_promised_at_once_whatever_was_sealed_before(
     """A promise waits for the journal's sync, not for the end of its block."""
     fleet = Fleet(fleet_genesis(validators=1))
     wallet = Wallet(0)
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
+    async with running(fleet) as (leader,):
         await until(lambda: leader.chain.state.head.height >= 2)
         for _ in range(5):
             begun = trio.current_time()
             answer = await leader.submits.submit(wallet.order(leader.chain.state, 0, 50))
             assert answer.number == 0, answer
             assert trio.current_time() - begun < 0.02
-        nursery.cancel_scope.cancel()
 
 
 async def test_what_a_killed_leader_promised_is_in_the_chain_at_its_place(
@@ -114,10 +108,7 @@ async def test_what_was_made_during_a_long_partition_is_certified_after_it(
 ) -> None:
     """More blocks than the window of votes; then votes for the head are enough."""
     fleet = Fleet(fleet_genesis(validators=4))
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
-        for number in (1, 2, 3):
-            await fleet.start(nursery, number)
+    async with running(fleet, 4) as (leader, *_):
         await until(lambda: leader.chain.certified > 0)
         fleet.world.partition(["0"])
         await trio.sleep(180)
@@ -127,4 +118,3 @@ async def test_what_was_made_during_a_long_partition_is_certified_after_it(
         nodes = list(fleet.nodes.values())
         await until(lambda: min(node.chain.certified for node in nodes) > height, 90)
         assert not any(node.chain.alarms for node in nodes)
-        nursery.cancel_scope.cancel()

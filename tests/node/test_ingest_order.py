@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import trio
-from fleet import Fleet, Wallet, fleet_genesis, until
+from fleet import Fleet, Wallet, fleet_genesis, running, until
 
 from consensus.finality.promises import Promise, Record, encode_promise
 from consensus.streams import bytes_paths
@@ -29,10 +29,7 @@ async def test_commands_pipelined_through_a_follower_are_executed_in_their_order
     fleet = Fleet(genesis)
     wallets = [Wallet(number) for number in range(4)]
     places: list[int] = []
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
-        follower = await fleet.start(nursery, 1)
-        await fleet.start(nursery, 2)
+    async with running(fleet, 3) as (leader, follower, _):
         await trio.sleep(3)
         sent = [wallets[n % 4].order(leader.chain.state, 0, 50 + n % 7) for n in range(1000)]
         found: dict[int, Answer] = {}
@@ -45,7 +42,6 @@ async def test_commands_pipelined_through_a_follower_are_executed_in_their_order
         await until(lambda: len(found) == len(sent))
         assert {answer.number for answer in found.values()} == {0}
         places = [found[n].sequence for n in range(len(sent))]
-        nursery.cancel_scope.cancel()
     assert places == list(range(places[0], places[0] + len(sent)))
 
 
@@ -69,10 +65,7 @@ async def test_a_stream_that_ends_while_nothing_is_sent_costs_no_command(
 ) -> None:
     """The follower opens another at once, not when the next command finds out."""
     fleet = Fleet(fleet_genesis(validators=4))
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
-        follower = await fleet.start(nursery, 1)
-        await fleet.start(nursery, 2)
+    async with running(fleet, 3) as (leader, follower, _):
         await trio.sleep(3)
         forwarder = follower.submits
         assert isinstance(forwarder, Forwarder)
@@ -84,15 +77,12 @@ async def test_a_stream_that_ends_while_nothing_is_sent_costs_no_command(
         assert forwarder._stream not in (None, before)
         answer = await follower.submits.submit(Wallet(0).order(leader.chain.state, 0, 50))
         assert (answer.number, answer.text) == (0, "")
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_batch_of_too_many_groups_is_refused_whole(autojump_clock: object) -> None:
     fleet = Fleet(fleet_genesis(validators=1))
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
+    async with running(fleet) as (leader,):
         submission = Wallet(0).order(leader.chain.state, 0, 50)
-        nursery.cancel_scope.cancel()
     full = write_batch([submission] * BATCH_GROUPS_MAX)
     assert sum(1 for _ in read_batch(full)) == BATCH_GROUPS_MAX
     try:

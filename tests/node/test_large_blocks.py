@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import trio
 import zstandard
-from fleet import Fleet, Wallet, fleet_genesis, until
+from fleet import Fleet, Wallet, fleet_genesis, running, until
 
 from consensus import commands
 from consensus.block import encode_block
@@ -46,13 +46,11 @@ async def test_a_block_is_sealed_before_it_outgrows_gossip(autojump_clock: objec
 
 async def test_a_block_travels_as_one_bounded_frame(autojump_clock: object) -> None:
     fleet = Fleet(fleet_genesis(validators=1))
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
+    async with running(fleet) as (leader,):
         answer = await leader.submits.submit(Wallet(0).order(leader.chain.state, 0, 50))
         await until(lambda: leader.chain.blocks.head().height >= answer.height)
         blocks = leader.chain.blocks
         sealed = SealedBlock(blocks.block(answer.height), blocks.seal(answer.height))
-        nursery.cancel_scope.cancel()
     frame = encode_sealed(sealed)
     assert decode_sealed(frame) == sealed
     bomb = zstandard.ZstdCompressor().compress(bytes(SEALED_BYTES_MAX + 1))

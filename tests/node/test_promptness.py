@@ -1,14 +1,13 @@
 """A leader answers with the next sync of its journal, not with the next block."""
 
 import trio
-from fleet import Fleet, Wallet, fleet_genesis
+from fleet import Fleet, Wallet, fleet_genesis, running
 
 
 async def test_an_answer_does_not_wait_for_the_block(autojump_clock: object) -> None:
     fleet = Fleet(fleet_genesis(validators=1))
     wallet = Wallet(0)
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
+    async with running(fleet) as (leader,):
         for round_ in range(4):
             await trio.sleep(1.0 + round_)  # idle blocks are sealed meanwhile
             begun = trio.current_time()
@@ -16,4 +15,3 @@ async def test_an_answer_does_not_wait_for_the_block(autojump_clock: object) -> 
             assert answer.number == 0, answer
             assert trio.current_time() - begun < 0.01
             assert leader.is_ahead
-        nursery.cancel_scope.cancel()

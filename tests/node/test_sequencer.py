@@ -1,7 +1,7 @@
 """The leader's answers: when they come, and that none is lost when it stops."""
 
 import trio
-from fleet import START_MS, Fleet, SimulatedMachine, Wallet, fleet_genesis, until
+from fleet import START_MS, Fleet, SimulatedMachine, Wallet, fleet_genesis, running, until
 
 from consensus.transition import DRIFT
 from node.roles.sequencer import UNCERTIFIED, UNCERTIFIED_BLOCKS_AGAIN, UNCERTIFIED_BLOCKS_MAX
@@ -13,21 +13,18 @@ async def test_after_an_idle_time_a_promise_does_not_wait_for_the_seal(
 ) -> None:
     fleet = Fleet(fleet_genesis(validators=1))
     wallet = Wallet(0)
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
+    async with running(fleet) as (leader,):
         await until(lambda: leader.chain.state.head.height >= 3)
         began = trio.current_time()
         assert (await leader.submits.submit(wallet.order(leader.chain.state, 0, 50))).number == 0
         assert trio.current_time() - began < 0.02
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_leader_that_stops_answers_everything_that_it_took(autojump_clock: object) -> None:
     fleet = Fleet(fleet_genesis(validators=1))
     wallets = [Wallet(number) for number in range(4)]
     answers: list[Answer] = []
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
+    async with running(fleet) as (leader,):
         for n in range(200):
             wallet = wallets[n % 4]
             leader.submits.submit_then(wallet.order(leader.chain.state, 0, 50), answers.append)
@@ -35,15 +32,13 @@ async def test_a_leader_that_stops_answers_everything_that_it_took(autojump_cloc
         assert [answer.number for answer in answers] == [0] * 200
         last = max(answer.height for answer in answers)
         assert leader.chain.blocks.head().height >= last
-        nursery.cancel_scope.cancel()
 
 
 async def test_an_idle_chain_goes_on_when_the_leaders_clock_stepped_back(
     autojump_clock: object,
 ) -> None:
     fleet = Fleet(fleet_genesis(validators=1))
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
+    async with running(fleet) as (leader,):
         await trio.sleep(10)
         machine = fleet.machines[0]
         assert isinstance(machine, SimulatedMachine)
@@ -52,7 +47,6 @@ async def test_an_idle_chain_goes_on_when_the_leaders_clock_stepped_back(
         await trio.sleep(30)
         assert leader.chain.state.head.height >= height + 14
         assert leader.chain.state.head.time > time
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_command_that_the_next_block_cannot_hold_either_seals_no_block(
@@ -60,15 +54,13 @@ async def test_a_command_that_the_next_block_cannot_hold_either_seals_no_block(
 ) -> None:
     fleet = Fleet(fleet_genesis(validators=1, drift_max_ms=1000))
     wallet = Wallet(0)
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
+    async with running(fleet) as (leader,):
         await until(lambda: leader.chain.state.head.time > START_MS)
         height = leader.chain.state.head.height
         for _ in range(20):
             order = wallet.order(leader.chain.state, 0, 50)
             assert (await leader.submits.submit(order)).number == DRIFT
         assert leader.chain.state.head.height <= height + 2
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_leader_far_ahead_of_the_validators_takes_nothing_until_half_is_made_up(
@@ -79,8 +71,7 @@ async def test_a_leader_far_ahead_of_the_validators_takes_nothing_until_half_is_
     wallet = Wallet(0)
     highest = UNCERTIFIED_BLOCKS_MAX + 1
     refused: list[int] = []
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
+    async with running(fleet) as (leader,):
         await until(lambda: leader.chain.state.head.height > highest)
         for ahead in (*range(highest + 1), *range(highest, -1, -1)):
             leader.chain.certified = leader.chain.state.head.height - ahead
@@ -88,5 +79,4 @@ async def test_a_leader_far_ahead_of_the_validators_takes_nothing_until_half_is_
             leader.submits.submit_then(wallet.order(leader.chain.state, 0, 50), answers.append)
             if [answer.number for answer in answers] == [UNCERTIFIED]:
                 refused.append(ahead)
-        nursery.cancel_scope.cancel()
     assert refused == [highest, *range(highest, UNCERTIFIED_BLOCKS_AGAIN, -1)]

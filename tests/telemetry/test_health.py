@@ -3,10 +3,11 @@
 import json
 
 import trio
-from fleet import Fleet, SimulatedMachine, fleet_genesis, until
+from fleet import Fleet, SimulatedMachine, fleet_genesis, running, until
 
 from node.app import Node
-from node.telemetry.health import LAG_S_MAX, STALL_S, UNCERTIFIED_BLOCKS_MAX
+from node.roles.sequencer import UNCERTIFIED_BLOCKS_MAX
+from node.telemetry.health import LAG_S_MAX, STALL_S
 from node.telemetry.metrics import NodeCollector, metrics_page, registry_of
 from node.telemetry.watch import Telemetry
 
@@ -17,15 +18,13 @@ def watched(node: Node) -> Telemetry:
 
 async def test_a_moving_certified_chain_is_healthy_and_ready(autojump_clock: object) -> None:
     fleet = Fleet(fleet_genesis(validators=4))
-    async with trio.open_nursery() as nursery:
-        nodes = [await fleet.start(nursery, number) for number in range(3)]
+    async with running(fleet, 3) as nodes:
         seen = [watched(node).health for node in nodes]
         await until(lambda: all(node.chain.certified >= 3 for node in nodes))
         for health in seen:
             assert health.problems() == [] and health.unready() == []
             page = health.ready_page()
             assert page.status == 200 and json.loads(page.body)["ok"] is True
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_follower_whose_leader_is_gone_is_unhealthy_and_well_again(
@@ -55,8 +54,7 @@ async def test_a_follower_whose_leader_is_gone_is_unhealthy_and_well_again(
 
 async def test_an_alarm_stands_until_the_restart(autojump_clock: object) -> None:
     fleet = Fleet(fleet_genesis(validators=1))
-    async with trio.open_nursery() as nursery:
-        node = await fleet.start(nursery, 0)
+    async with running(fleet) as (node,):
         health = watched(node).health
         await until(lambda: node.chain.state.head.height >= 2)
         node.chain.alarm("first")
@@ -65,13 +63,11 @@ async def test_an_alarm_stands_until_the_restart(autojump_clock: object) -> None
         assert "rule 3014" in problem and "1 before it" in problem
         await trio.sleep(30)
         assert health.health_page().status == 503 and health.ready_page().status == 503
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_late_loop_is_unhealthy(autojump_clock: object) -> None:
     fleet = Fleet(fleet_genesis(validators=1))
-    async with trio.open_nursery() as nursery:
-        node = await fleet.start(nursery, 0)
+    async with running(fleet) as (node,):
         telemetry = watched(node)
         await until(lambda: node.chain.state.head.height >= 1)
         for _ in range(100):
@@ -81,7 +77,6 @@ async def test_a_late_loop_is_unhealthy(autojump_clock: object) -> None:
             telemetry.lag.note(2 * LAG_S_MAX)
         (problem,) = telemetry.health.problems()
         assert "1000 ms late" in problem
-        nursery.cancel_scope.cancel()
 
 
 async def test_blocks_without_certificates_and_missing_peers_are_not_ready(
@@ -89,9 +84,7 @@ async def test_blocks_without_certificates_and_missing_peers_are_not_ready(
 ) -> None:
     """Two of four validators make no quorum; a follower alone has nobody to follow."""
     fleet = Fleet(fleet_genesis(validators=4))
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
-        follower = await fleet.start(nursery, 1)
+    async with running(fleet, 2) as (leader, follower):
         health = watched(leader).health
         alone = watched(follower).health
         await until(
@@ -103,17 +96,13 @@ async def test_blocks_without_certificates_and_missing_peers_are_not_ready(
         fleet.kill(0)
         await trio.sleep(1)
         assert any("no peer is connected" in text for text in alone.unready())
-        nursery.cancel_scope.cancel()
 
 
 async def test_the_metrics_page_has_units_and_the_values_of_the_node(
     autojump_clock: object,
 ) -> None:
     fleet = Fleet(fleet_genesis(validators=4))
-    async with trio.open_nursery() as nursery:
-        leader = await fleet.start(nursery, 0)
-        for number in (1, 2):
-            await fleet.start(nursery, number)
+    async with running(fleet, 3) as (leader, *_):
         registry = registry_of(NodeCollector(leader, SimulatedMachine(), {}))
         await until(lambda: leader.chain.certified >= 3)
         lines = metrics_page(registry).body.decode().splitlines()
@@ -127,7 +116,6 @@ async def test_the_metrics_page_has_units_and_the_values_of_the_node(
         helped = {line.split()[2] for line in lines if line.startswith("# HELP")}
         typed = {line.split()[2] for line in lines if line.startswith("# TYPE")}
         assert helped == typed
-        nursery.cancel_scope.cancel()
 
 
 async def test_loop_lag_is_what_held_the_loop(autojump_clock: object) -> None:
