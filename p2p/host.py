@@ -147,7 +147,8 @@ class Libp2pStream:
         await self.reset()
 
     async def reset(self) -> None:
-        """Give the stream up. Callers are shielded, so a stuck peer must not hold them."""
+        """Give the stream up. Callers are shielded, so a stuck peer must not hold them: they wait
+        a second for their turn to write, and then what one frame may take (`muxer.py`)."""
         with trio.move_on_after(RESET_S_MAX):
             try:
                 await self._stream.reset()

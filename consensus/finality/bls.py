@@ -80,7 +80,7 @@ def verify(key: PublicKey, message: bytes, signature: bytes) -> bool:
 
 def prove_possession(secret: bytes) -> bytes:
     """The 96-byte proof that its maker knows the secret of the public key."""
-    return _bytes(G2Point.hash_to_curve(public_key_of(secret), POSSESSION_TAG) * _scalar(secret))
+    return _bytes(_hashed(public_key_of(secret), POSSESSION_TAG) * _scalar(secret))
 
 
 def possesses(key: PublicKey, proof: bytes) -> bool:

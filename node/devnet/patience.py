@@ -18,13 +18,13 @@ import trio
 
 from node.devnet.connection import Connection
 from node.exceptions import NodeError
-from node.roles.sequencer import BUSY, UNCERTIFIED, UNCERTIFIED_BLOCKS_MAX
+from node.roles.sequencer import BUSY, UNCERTIFIED, UNCERTIFIED_BLOCKS_AGAIN
 
 IMPATIENT: Final = 7119
 
 PASSES: Final = (BUSY, UNCERTIFIED)
 """Refusals that pass by themselves."""
-AHEAD_BLOCKS_MAX: Final = UNCERTIFIED_BLOCKS_MAX // 2
+AHEAD_BLOCKS_MAX: Final = UNCERTIFIED_BLOCKS_AGAIN
 POLL_S: Final = 0.2
 PAUSE_S: Final = 1.0
 """After a refusal; the node says "in a second"."""

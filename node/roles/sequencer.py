@@ -55,7 +55,8 @@ VERIFY_AT_ONCE_MAX: Final = 256
 VERIFY_AT_HAND_MAX: Final = 16
 VERIFIED_BATCHES_MAX: Final = 4
 UNCERTIFIED_BLOCKS_MAX: Final = 8
-UNCERTIFIED_BLOCKS_AGAIN: Final = 4
+UNCERTIFIED_BLOCKS_AGAIN: Final = UNCERTIFIED_BLOCKS_MAX // 2
+"""Where a leader that refused takes commands again, and who can wait already does."""
 HEARTBEAT_MS: Final = 2000
 """An idle chain has a block this often: its clock goes on and schedules fall due."""
 GATHER_MS: Final = 1

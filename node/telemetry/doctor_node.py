@@ -10,8 +10,8 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any, Final
 
+from node.roles.sequencer import UNCERTIFIED_BLOCKS_AGAIN, UNCERTIFIED_BLOCKS_MAX
 from node.telemetry.finding import FAIL, OK, Finding, graded
-from node.telemetry.health import UNCERTIFIED_BLOCKS_MAX
 
 ANSWER_S_MAX: Final = 5
 LAG_MS_WARN: Final = 20
@@ -77,7 +77,7 @@ def _backlog(status: dict[str, Any]) -> Finding:
         "certification",
         f"{waiting} blocks wait for a quorum of {status['quorum']} of {status['validators']}",
         "too few validators vote: look at theirs",
-        warn=waiting > UNCERTIFIED_BLOCKS_MAX // 2 and status["validators"] > 1,
+        warn=waiting > UNCERTIFIED_BLOCKS_AGAIN and status["validators"] > 1,
         fail=waiting > UNCERTIFIED_BLOCKS_MAX and status["validators"] > 1,
     )
 

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from node.app import Node
+from node.roles.sequencer import UNCERTIFIED_BLOCKS_MAX
 from node.rpc.http import Page
 from node.tape import BlockKept, Entry
 from node.telemetry.loop_lag import LoopLag
@@ -22,7 +23,6 @@ STALL_S: Final = 10.0
 """An idle leader seals a block every 2 s; five of them are missing then."""
 LAG_S_MAX: Final = 0.5
 BEHIND_BLOCKS_MAX: Final = 8
-UNCERTIFIED_BLOCKS_MAX: Final = 8
 L1_SILENT_S: Final = 60.0
 """Five L1 blocks: an outage of its server, not a slow answer."""
 
