@@ -16,6 +16,7 @@ and the next caller starts another.
                ... or length 0 | number u16 | text length u16 | text: a numbered error
 """
 
+import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -218,4 +219,7 @@ def serve(precompute: int, requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
+    try:
+        serve(int(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:
+        os._exit(0)  # who asked was killed: nobody is left to answer, or to flush for

@@ -15,13 +15,13 @@ from typing import Any
 
 
 class DevProcess:
-    """One dev chain; `port` stays the same over restarts. `log` may change before a start."""
+    """One dev chain; `port` stays the same over restarts."""
 
     def __init__(
         self, data_dir: Path | None = None, log: Path | None = None, *, has_l1: bool = False
     ) -> None:
         self._data_dir = data_dir
-        self.log = log
+        self._log = log
         self._has_l1 = has_l1
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -38,7 +38,7 @@ class DevProcess:
         command += ["--l1-rpc", f"127.0.0.1:{l1_port}"] if self._has_l1 else ["--no-l1"]
         if self._data_dir is not None:
             command += ["--data-dir", str(self._data_dir)]
-        log = self.log.open("ab") if self.log else subprocess.DEVNULL
+        log = self._log.open("ab") if self._log else subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -1,5 +1,7 @@
 """The KZG worker: same results as in the process, a loop that goes on, a bounded queue."""
 
+import subprocess
+import sys
 from random import Random
 
 import pytest
@@ -29,6 +31,19 @@ async def test_the_worker_computes_what_the_process_would() -> None:
         with pytest.raises(InvalidPayload) as refused:
             await worker.extend([b"\xff" * BLOB_BYTES])
         assert refused.value.number == kzg.NOT_A_BLOB
+
+
+def test_a_worker_whose_node_was_killed_ends_without_a_word() -> None:
+    """Before the answer: its pipe breaks. A node's log is read for errors."""
+    command = [sys.executable, "-m", "node.l1.kzg_process", "0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as worker:
+        assert worker.stdin and worker.stdout and worker.stderr
+        worker.stdout.close()
+        worker.stdin.write(kzg_process.REQUEST.pack(kzg_process.EXTEND, 1) + BLOBS[0])
+        worker.stdin.close()
+        assert worker.stderr.read() == b""
+        assert worker.wait(60) == 0
 
 
 async def test_a_worker_that_was_killed_fails_its_caller_and_the_next_one_gets_another() -> None:
